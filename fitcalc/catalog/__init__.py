@@ -1,0 +1,1 @@
+"""Tables of GPUs, models, formats, prices and fitted efficiencies."""

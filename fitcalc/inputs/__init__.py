@@ -1,0 +1,1 @@
+"""What a user asks: traffic, service levels, engine settings, scenarios."""

@@ -1,0 +1,183 @@
+"""vLLM's settings, by vLLM's names, and how vLLM fills what a user leaves out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator, model_validator
+
+from fitcalc.inputs.question import Question
+from fitcalc.units import GIB
+
+if TYPE_CHECKING:
+    from fitcalc.catalog.gpu import Gpu
+
+NEWEST_VERSION = "0.33.0"
+OLDEST_VERSION = (0, 6)
+
+
+class EngineArgs(Question):
+    """Settings of one vLLM server. Fields left ``None`` resolve as that vLLM would.
+
+    Attributes are named and meant as in vLLM's ``EngineArgs`` (vllm/engine/arg_utils.py);
+    ``version`` is vLLM's own and picks the defaults and the overheads.
+    """
+
+    tensor_parallel_size: int = Field(default=1, ge=1, le=1024)
+    pipeline_parallel_size: int = Field(default=1, ge=1, le=1024)
+    data_parallel_size: int = Field(default=1, ge=1, le=1024)
+    decode_context_parallel_size: int = Field(default=1, ge=1, le=1024)
+    enable_expert_parallel: bool = False
+    quantization: str | None = None
+    dtype: str = "auto"
+    kv_cache_dtype: str = "auto"
+    max_model_len: int | None = Field(default=None, ge=1, le=100_000_000)
+    max_num_seqs: int | None = Field(default=None, ge=1, le=1_000_000)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1, le=100_000_000)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    kv_cache_memory_bytes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    block_size: int | None = Field(default=None, ge=1, le=4096)
+    enable_prefix_caching: bool | None = None
+    enable_chunked_prefill: bool | None = None
+    async_scheduling: bool | None = None
+    enforce_eager: bool = False
+    cpu_offload_gb: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    num_speculative_tokens: int = Field(default=0, ge=0, le=64)
+    version: str = NEWEST_VERSION
+
+    @field_validator("version")
+    @classmethod
+    def _known_version(cls, value: str) -> str:
+        if release(value) < OLDEST_VERSION:
+            raise ValueError(f"use a vLLM version of at least {'.'.join(map(str, OLDEST_VERSION))}")
+        return value
+
+    @model_validator(mode="after")
+    def _budget(self) -> EngineArgs:
+        seqs, tokens = self.max_num_seqs, self.max_num_batched_tokens
+        if seqs is not None and tokens is not None and tokens < seqs:
+            raise ValueError("give max_num_batched_tokens at or above max_num_seqs")
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one server: tensor x pipeline x data parallel. [1]"""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+
+class ResolvedEngine(Question):
+    """EngineArgs with nothing left open: what that vLLM on that GPU runs with."""
+
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    data_parallel_size: int
+    decode_context_parallel_size: int
+    enable_expert_parallel: bool
+    weight_format: str
+    kv_cache_dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    gpu_memory_utilization: float
+    kv_cache_memory_bytes: float | None
+    block_size: int | None
+    enable_prefix_caching: bool
+    enable_chunked_prefill: bool
+    async_scheduling: bool
+    enforce_eager: bool
+    cpu_offload_gb: float
+    num_speculative_tokens: int
+    version: str
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one server. [1]"""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+
+def release(version: str) -> tuple[int, int]:
+    """Major and minor of a vLLM version such as ``0.11.2+rhai1`` or ``v0.10.2``.
+
+    Raises:
+        ValueError: the text is no version.
+
+    Examples:
+        >>> release("0.11.2+rhai1")
+        (0, 11)
+    """
+    found = re.match(r"v?(\d+)\.(\d+)", version.strip())
+    if found is None:
+        raise ValueError(f"give vLLM's version as {NEWEST_VERSION}, not {version!r}")
+    return int(found[1]), int(found[2])
+
+
+_LARGE_CARD_BYTES = 160 * GIB
+_MEDIUM_CARD_BYTES = 70 * GIB
+
+
+def default_batch_limits(gpu: Gpu, version: str) -> tuple[int, int]:
+    """Return vLLM's own (max_num_batched_tokens, max_num_seqs) of ``vllm serve`` on a GPU.
+
+    Source: vllm/engine/arg_utils.py, ``_set_default_args`` (0.33.0, lines 2940-3039); the class
+    of 160 GiB came with 0.2x, before which 70 GiB cards and larger shared one row.
+    """
+    large = gpu.memory_bytes >= _LARGE_CARD_BYTES and release(version) >= (0, 18)
+    if large:
+        return 16384, 1024
+    if gpu.memory_bytes >= _MEDIUM_CARD_BYTES and "a100" not in gpu.name.lower():
+        return 8192, 1024 if release(version) >= (0, 9) else 256
+    return 2048, 256
+
+
+def default_gpu_memory_utilization(version: str) -> float:
+    """0.92 from vLLM 0.20 on, 0.9 before (vllm/config/cache.py). [1]"""
+    return 0.92 if release(version) >= (0, 20) else 0.9
+
+
+def resolve(
+    engine: EngineArgs,
+    gpu: Gpu,
+    *,
+    longest: int,
+    weight_format: str,
+    kv_cache_dtype: str,
+) -> ResolvedEngine:
+    """Fill every open field as that vLLM would on that GPU.
+
+    Args:
+        engine: The settings as given.
+        gpu: The accelerator.
+        longest: The model's own maximum length, used where max_model_len is open. [tokens]
+        weight_format: Format id of the weights, already resolved.
+        kv_cache_dtype: Format id of the KV cache, already resolved.
+    """
+    tokens, seqs = default_batch_limits(gpu, engine.version)
+    max_model_len = engine.max_model_len or longest
+    chunked = True if engine.enable_chunked_prefill is None else engine.enable_chunked_prefill
+    max_num_seqs = engine.max_num_seqs or seqs
+    budget = engine.max_num_batched_tokens
+    if budget is None:
+        budget = tokens if chunked else max(tokens, max_model_len)
+        budget = min(budget, max_num_seqs * max_model_len)
+    if engine.max_num_seqs is None:
+        max_num_seqs = min(max_num_seqs, budget)
+    budget = max(budget, max_num_seqs)
+    given = dict(engine)
+    given.update(
+        max_model_len=max_model_len,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=budget,
+        kv_cache_dtype=kv_cache_dtype,
+        weight_format=weight_format,
+        gpu_memory_utilization=engine.gpu_memory_utilization
+        or default_gpu_memory_utilization(engine.version),
+        enable_prefix_caching=engine.enable_prefix_caching is not False,
+        enable_chunked_prefill=chunked,
+        async_scheduling=release(engine.version) >= (0, 14)
+        if engine.async_scheduling is None
+        else engine.async_scheduling,
+    )
+    for gone in ("quantization", "dtype"):
+        given.pop(gone)
+    return ResolvedEngine(**given)

@@ -1,0 +1,23 @@
+"""The promise to users: which latency, at which percentile."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fitcalc.inputs.question import Question
+
+
+class Slo(Question):
+    """Latency limits that must hold at a percentile of requests (TTFT, E2E) or gaps (ITL).
+
+    Attributes:
+        ttft_ms: Arrival to first token, queueing included. [ms]
+        itl_ms: Gap between two consecutive output tokens. [ms]
+        e2e_ms: Arrival to last token; ``None`` = not promised. [ms]
+        percentile: Share of requests and gaps that must keep the promise. [%]
+    """
+
+    ttft_ms: float = Field(default=2000.0, gt=0, le=1e7, allow_inf_nan=False)
+    itl_ms: float = Field(default=100.0, gt=0, le=1e7, allow_inf_nan=False)
+    e2e_ms: float | None = Field(default=None, gt=0, le=1e8, allow_inf_nan=False)
+    percentile: float = Field(default=95.0, ge=50, le=99, allow_inf_nan=False)

@@ -1,0 +1,67 @@
+"""What arrives: requests a second or clients in a loop, and how long they are."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator, model_validator
+
+from fitcalc.inputs.lengths import Lengths, as_lengths
+from fitcalc.inputs.question import Question
+
+_MOST_QPS = 1e6
+_MOST_CLIENTS = 1e6
+_MOST_REQUESTS = 10_000_000
+
+
+class Traffic(Question):
+    """The load of one service: open loop (``qps``) or closed loop (``concurrency``).
+
+    Attributes:
+        qps: Offered requests a second. [1/s]
+        concurrency: Clients that each wait for their answer before asking again, all starting
+            at once, as ``vllm bench serve --max-concurrency`` drives them. [1]
+        isl: Input sequence length; a number means fixed. [tokens]
+        osl: Output sequence length; a number means fixed. [tokens]
+        num_requests: Requests to run; ``None`` = a steady state. [1]
+        burstiness: 1 = Poisson; below 1 burstier, above 1 more regular (vLLM's word). [1]
+        prefix_tokens: Tokens at the start of every prompt that all requests share. [tokens]
+        prefix_hit: Share of the prompt tokens served from the prefix cache. [1]
+    """
+
+    qps: float | None = Field(default=None, gt=0, le=_MOST_QPS, allow_inf_nan=False)
+    concurrency: int | None = Field(default=None, gt=0, le=_MOST_CLIENTS)
+    isl: Lengths
+    osl: Lengths
+    num_requests: int | None = Field(default=None, gt=0, le=_MOST_REQUESTS)
+    burstiness: float = Field(default=1.0, gt=0, le=1e3, allow_inf_nan=False)
+    prefix_tokens: int = Field(default=0, ge=0)
+    prefix_hit: float = Field(default=0.0, ge=0, le=0.99, allow_inf_nan=False)
+
+    @field_validator("isl", "osl", mode="before")
+    @classmethod
+    def _lengths(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return as_lengths(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_loop(self) -> Traffic:
+        if (self.qps is None) == (self.concurrency is None):
+            raise ValueError("give either qps (open loop) or concurrency (closed loop), not both")
+        if self.prefix_tokens >= self.isl.mean + 1:
+            raise ValueError("give prefix_tokens below the mean isl")
+        return self
+
+    @property
+    def hit_share(self) -> float:
+        """Share of prompt tokens that the prefix cache serves when it is on. [1]"""
+        return max(self.prefix_hit, min(self.prefix_tokens / self.isl.mean, 0.99))
+
+    @property
+    def context(self) -> float:
+        """Tokens a request holds when it ends, on average. [tokens]"""
+        return self.isl.mean + self.osl.mean
+
+    @property
+    def longest(self) -> int:
+        """Tokens that (nearly) no request passes. [tokens]"""
+        return self.isl.at_most() + self.osl.at_most()

@@ -1,0 +1,1 @@
+"""Weights, KV cache, memory and the time of one engine step."""

@@ -1,0 +1,1 @@
+"""The search for a configuration, its cost and its defence."""

@@ -1,0 +1,1 @@
+"""Answers for people: tables, Markdown, command lines."""

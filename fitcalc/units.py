@@ -1,0 +1,100 @@
+"""Units: the only file with a power of ten or two.
+
+Inside fitcalc every quantity is in base units: seconds, bytes, FLOP, FLOP/s, B/s. Tables and users
+speak in others; this file turns them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcalc.errors import InvalidValue
+
+Array: TypeAlias = NDArray[np.float64]
+Values: TypeAlias = float | NDArray[np.float64]
+"""A scalar or a sweep: physics functions take and return either, elementwise."""
+
+KIB, MIB, GIB, TIB = 2.0**10, 2.0**20, 2.0**30, 2.0**40
+KILO, MEGA, GIGA, TERA = 1e3, 1e6, 1e9, 1e12
+MILLI, MICRO = 1e-3, 1e-6
+BITS_PER_BYTE = 8.0
+SECONDS_PER_HOUR = 3600.0
+
+TO_BASE: dict[str, float] = {
+    "B": 1.0, "KiB": KIB, "MiB": MIB, "GiB": GIB, "GB": GIGA, "MB": MEGA, "TB": TERA,
+    "B/s": 1.0, "GB/s": GIGA, "TB/s": TERA, "Gbit/s": GIGA / BITS_PER_BYTE,
+    "FLOP/s": 1.0, "TFLOPS": TERA, "TOPS": TERA,
+    "s": 1.0, "ms": MILLI, "us": MICRO,
+    "W": 1.0, "1": 1.0, "GPUs": 1.0, "bit": 1.0, "USD/h": 1.0,
+}  # fmt: skip
+"""Factor from a table's unit to the base unit."""
+
+_COUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<suffix>[km]?)", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>B|KiB|MiB|GiB|TiB|KB|MB|GB|TB|)", re.IGNORECASE
+)
+_SIZES = {"": 1.0, "b": 1.0, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB,
+          "kb": KILO, "mb": MEGA, "gb": GIGA, "tb": TERA}  # fmt: skip
+MAX_TOKENS = 100_000_000
+
+
+def to_base(value: float, unit: str) -> float:
+    """Turn a table's figure into base units.
+
+    Raises:
+        InvalidValue: the unit is not one of ``TO_BASE``.
+
+    Examples:
+        >>> to_base(4.8, "TB/s")
+        4800000000000.0
+    """
+    if unit not in TO_BASE:
+        raise InvalidValue("unit", unit, f"use one of {', '.join(TO_BASE)}")
+    return value * TO_BASE[unit]
+
+
+def parse_tokens(text: str, field: str) -> int:
+    """Read a token count such as ``8192``, ``8k`` (8,192) or ``1m`` (1,048,576). [tokens]
+
+    Raises:
+        InvalidValue: not a whole positive count, or beyond 100 million tokens.
+
+    Examples:
+        >>> parse_tokens("8k", "ctx")
+        8192
+    """
+    found = _COUNT.fullmatch(text.strip())
+    fix = "give a whole number of tokens above 0, such as 8192 or 8k"
+    if found is None:
+        raise InvalidValue(field, text, fix)
+    scale = {"": 1.0, "k": KIB, "m": MIB}[found["suffix"].lower()]
+    count = float(found["number"]) * scale
+    if not (count >= 1 and count.is_integer() and count <= MAX_TOKENS):
+        raise InvalidValue(field, text, fix)
+    return int(count)
+
+
+def parse_bytes(text: str, field: str) -> float:
+    """Read a size such as ``4GiB``, ``500MB`` or ``1073741824``. [B]
+
+    Raises:
+        InvalidValue: not a size with a known unit.
+
+    Examples:
+        >>> parse_bytes("4GiB", "reserved")
+        4294967296.0
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidValue(field, text, "give a size with a unit, such as 4GiB or 500MB")
+    return float(found["number"]) * _SIZES[found["unit"].lower()]
+
+
+def is_finite_positive(value: float) -> bool:
+    """Whether a number is above 0 and neither NaN nor infinite."""
+    return math.isfinite(value) and value > 0
