@@ -1,0 +1,356 @@
+"""Kernels: how long one operation takes on one GPU.
+
+Each law is a floor of time plus work over attainable speed. A law's coefficients come from
+``calibration/results`` bound to a GPU's peaks (``fitcalc.catalog.efficiency``); every function is
+elementwise in its work *and* in its law, so ``stack`` lets one call answer for many GPUs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fitcalc.units import Values
+
+ACTIVATION_BYTES = 2.0
+"""Activations between kernels are 16-bit, whatever the weights are. [B/element]"""
+GATED_MATRICES = 3.0
+"""Gate, up and down: the matrices of a gated expert."""
+
+
+class GemmLaw(NamedTuple):
+    """Coefficients of a dense GEMM of one compute format.
+
+    Attributes:
+        peak_flops: Dense peak of the format the tensor cores work in. [FLOP/s]
+        bandwidth: Memory bandwidth. [B/s]
+        eta_flops: Fraction of the peak reached by large m. [1]
+        eta_bandwidth: Fraction of the bandwidth reached by small m. [1]
+        t0_s: Floor of a launch. [s]
+        rows_half: Rows of m that cost as much as padding does. [rows]
+        passes: Further reads and writes of the inputs, e.g. to quantize them. [1]
+    """
+
+    peak_flops: Values
+    bandwidth: Values
+    eta_flops: Values
+    eta_bandwidth: Values
+    t0_s: Values
+    rows_half: Values
+    passes: Values
+
+
+class AttentionDecodeLaw(NamedTuple):
+    """Coefficients of attention of one new token a sequence over its KV cache.
+
+    Attributes:
+        peak_flops: Dense 16-bit peak. [FLOP/s]
+        bandwidth: Memory bandwidth. [B/s]
+        eta_flops: Fraction of the peak reached. [1]
+        eta_bandwidth: Fraction of the bandwidth reached by a large KV cache. [1]
+        t0_s: Floor of a launch. [s]
+        sequence_tokens: Tokens of context that one more sequence costs beside its own. [tokens]
+    """
+
+    peak_flops: Values
+    bandwidth: Values
+    eta_flops: Values
+    eta_bandwidth: Values
+    t0_s: Values
+    sequence_tokens: Values
+
+
+class AttentionPrefillLaw(NamedTuple):
+    """Coefficients of causal attention of a prompt, or of a chunk of one.
+
+    Attributes:
+        peak_flops: Dense peak of the attention's format. [FLOP/s]
+        eta_flops: Fraction of the peak reached by long prompts. [1]
+        t0_s: Floor of a launch. [s]
+        length_half: Length at which half of ``eta_flops`` is reached. [tokens]
+    """
+
+    peak_flops: Values
+    eta_flops: Values
+    t0_s: Values
+    length_half: Values
+
+
+class MoeLaw(NamedTuple):
+    """Coefficients of the fused experts of a mixture-of-experts layer.
+
+    Attributes:
+        peak_flops: Dense peak of the compute format. [FLOP/s]
+        bandwidth: Memory bandwidth. [B/s]
+        eta_flops: Fraction of the peak reached with many tokens an expert. [1]
+        eta_bandwidth: Fraction of the bandwidth reached with few tokens an expert. [1]
+        t0_s: Floor of routing, sorting and launches. [s]
+        rows_half: Rows that an expert's tile costs as padding. [rows]
+        passes: Reads and writes of the routed rows outside the GEMMs. [1]
+        dispersion: Evenness of the routing; infinite = every expert equally popular. [1]
+        imbalance: Tokens of the busiest of 8 ranks over their mean. [1]
+    """
+
+    peak_flops: Values
+    bandwidth: Values
+    eta_flops: Values
+    eta_bandwidth: Values
+    t0_s: Values
+    rows_half: Values
+    passes: Values
+    dispersion: Values
+    imbalance: Values
+
+
+class MemoryLaw(NamedTuple):
+    """Coefficients of kernels that only move bytes: norms, activations, sampling.
+
+    Attributes:
+        bandwidth: Memory bandwidth. [B/s]
+        eta_bandwidth: Fraction of the bandwidth reached. [1]
+        t0_s: Floor of a launch. [s]
+    """
+
+    bandwidth: Values
+    eta_bandwidth: Values
+    t0_s: Values
+
+
+Law = TypeVar(
+    "Law",
+    bound=GemmLaw | AttentionDecodeLaw | AttentionPrefillLaw | MoeLaw | MemoryLaw,
+)
+
+
+def stack(laws: Sequence[Law], trailing: int = 0) -> Law:
+    """Join the laws of several candidates into one law of arrays.
+
+    Args:
+        laws: One law a candidate, all of one type.
+        trailing: Axes of length 1 to add behind the candidates' axis. [1]
+
+    Examples:
+        >>> slow, fast = MemoryLaw(1e12, 1.0, 0.0), MemoryLaw(2e12, 1.0, 0.0)
+        >>> memory_bound_s(2e12, stack([slow, fast])).tolist()
+        [2.0, 1.0]
+    """
+    shape = (len(laws), *(1,) * trailing)
+    columns = zip(*laws, strict=True)
+    return type(laws[0])(*(np.asarray(column, dtype=np.float64).reshape(shape) for column in columns))
+
+
+def smooth_max(a: Values, b: Values) -> Values:
+    r"""Maximum of two times that overlap almost wholly.
+
+    $$\sqrt[4]{a^4 + b^4}$$
+
+    At most 19 % above the maximum, where both are equal: a GEMM at the roofline's ridge is held up
+    by both. The exponent 4 fits measured GEMMs better than 2 or 8 (calibration/README.md).
+
+    Examples:
+        >>> smooth_max(3.0, 0.0)
+        3.0
+    """
+    squares = (a * a) ** 2 + (b * b) ** 2
+    root: Values = np.sqrt(np.sqrt(squares)) if isinstance(squares, np.ndarray) else squares**0.25
+    return root
+
+
+def gemm_s(m: Values, n: Values, k: Values, weight_bytes_per_param: Values, law: GemmLaw) -> Values:
+    r"""Time of $Y_{m,n} = X_{m,k} W_{k,n}$. [s]
+
+    $$t_0 + \max\left(\frac{2 (m + m_h) n k}{\eta_f \pi},
+    \frac{w n k + 2 m (n + k)}{\eta_b \beta}\right) + \frac{2 p m k}{\beta}$$
+
+    with the smooth maximum; no rows cost nothing.
+
+    Args:
+        m: Rows, i.e. tokens of the step. [rows]
+        n: Out features on this rank. [1]
+        k: In features on this rank. [1]
+        weight_bytes_per_param: Bytes of a stored weight with its scales, $w$. [B]
+        law: Coefficients; $\pi$ and $\beta$ are its peaks.
+
+    References:
+        S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009.
+
+    Examples:
+        >>> ideal = GemmLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0, 0.0)
+        >>> round(gemm_s(16384, 8192, 8192, 2.0, ideal) * 1e3, 2)
+        2.2
+    """
+    compute = 2.0 * (m + law.rows_half) * n * k / (law.eta_flops * law.peak_flops)
+    moved = weight_bytes_per_param * n * k + ACTIVATION_BYTES * m * (n + k)
+    memory = moved / (law.eta_bandwidth * law.bandwidth)
+    extra = law.passes * ACTIVATION_BYTES * m * k / law.bandwidth
+    return (law.t0_s + smooth_max(compute, memory) + extra) * (m > 0)
+
+
+def attention_decode_s(
+    sequences: Values,
+    context_tokens: Values,
+    num_heads: Values,
+    head_dim: Values,
+    kv_bytes_per_token: Values,
+    law: AttentionDecodeLaw,
+) -> Values:
+    r"""Time of one layer's decode attention on one rank. [s]
+
+    $$t_0 + \max\left(\frac{4 h d c}{\eta_f \pi}, \frac{q (c + s b)}{\eta_b \beta}\right)$$
+
+    Args:
+        sequences: Sequences that decode, $b$. [1]
+        context_tokens: Tokens that all of them attend to, together, $c$. [tokens]
+        num_heads: Query heads of the rank, $h$. [1]
+        head_dim: Mean of the key's and the value's width, $d$; with MLA (576 + 512) / 2. [1]
+        kv_bytes_per_token: Key and value bytes of this layer and rank, $q$: with heads
+            2 x KV heads x head_dim x bytes, with MLA 576 x bytes (read once for all heads). [B]
+        law: Coefficients.
+
+    References:
+        Y. Hong et al., "FlashDecoding++", MLSys 2024, on why decode attention is bound by bytes.
+
+    Examples:
+        >>> ideal = AttentionDecodeLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0)
+        >>> round(attention_decode_s(64, 64 * 8192, 32, 128, 4096, ideal) * 1e6)
+        537
+    """
+    compute = 4.0 * num_heads * head_dim * context_tokens / (law.eta_flops * law.peak_flops)
+    moved = kv_bytes_per_token * (context_tokens + law.sequence_tokens * sequences)
+    memory = moved / (law.eta_bandwidth * law.bandwidth)
+    return (law.t0_s + smooth_max(compute, memory)) * (sequences > 0)
+
+
+def attention_prefill_s(
+    token_pairs: Values,
+    tokens: Values,
+    num_heads: Values,
+    head_dim: Values,
+    law: AttentionPrefillLaw,
+) -> Values:
+    r"""Time of one layer's causal prefill attention on one rank. [s]
+
+    $$t_0 + \frac{4 h d (P + n l_h / 2)}{\eta \pi}$$
+
+    so that a whole prompt of n tokens (P = n²/2) reaches the fraction $\eta n / (n + l_h)$.
+
+    Args:
+        token_pairs: Queries times keys under the causal mask, $P$: over chunks, n x prefix + n²/2.
+            [pairs]
+        tokens: Tokens computed, $n$. [tokens]
+        num_heads: Query heads of the rank, $h$. [1]
+        head_dim: Mean of the key's and the value's width, $d$. [1]
+        law: Coefficients.
+
+    References:
+        T. Dao, "FlashAttention-2", ICLR 2024: FLOPs of the causal forward pass.
+
+    Examples:
+        >>> ideal = AttentionPrefillLaw(1e15, 1.0, 0.0, 0.0)
+        >>> round(attention_prefill_s(8192**2 / 2, 8192, 32, 128, ideal) * 1e6)
+        550
+    """
+    pairs = token_pairs + 0.5 * tokens * law.length_half
+    work = 4.0 * num_heads * head_dim * pairs
+    return law.t0_s * (tokens > 0) + work / (law.eta_flops * law.peak_flops)
+
+
+def experts_touched(tokens: Values, topk: Values, experts: Values, dispersion: Values) -> Values:
+    r"""Fraction of the experts that at least one token of the step is routed to. [1]
+
+    $$1 - \left(1 + \frac{x}{a}\right)^{-a}, \qquad x = -m \ln(1 - k / E)$$
+
+    Tokens that reach an expert are Poisson with a gamma-distributed mean of shape $a$; $a \to
+    \infty$ is uniform routing, $1 - (1 - k/E)^m$. Never less than one token's share, $k / E$.
+
+    Args:
+        tokens: Tokens of the step, $m$. [tokens]
+        topk: Experts a token, $k$; below ``experts``. [1]
+        experts: Experts of the layer, $E$. [1]
+        dispersion: $a$. [1]
+
+    References:
+        M. Greenwood, G. U. Yule, J. Royal Statistical Society 83, 1920 (gamma-mixed Poisson).
+
+    Examples:
+        >>> round(experts_touched(16, 8, 128, 1e9), 3)
+        0.644
+        >>> experts_touched(1, 8, 128, 1.0)
+        0.0625
+    """
+    share = topk / experts
+    mean = -tokens * np.log1p(-share)
+    touched: Values = -np.expm1(-dispersion * np.log1p(mean / dispersion))
+    return np.maximum(touched, share * np.minimum(tokens, 1.0)) * 1.0
+
+
+def moe_s(  # noqa: PLR0913
+    tokens: Values,
+    hidden_size: Values,
+    moe_intermediate_size: Values,
+    topk: Values,
+    experts: Values,
+    weight_bytes_per_param: Values,
+    law: MoeLaw,
+    *,
+    tp: Values = 1.0,
+    ep: Values = 1.0,
+    matrices: Values = GATED_MATRICES,
+) -> Values:
+    r"""Time of the routed experts of one layer on one rank, routing included. [s]
+
+    $$t_0 + \max\left(\frac{2 g H I (r + e m_h)}{\eta_f \pi},
+    \frac{w g H I e + 4 r H}{\eta_b \beta}\right) + \frac{2 p r (H + I)}{\beta}$$
+
+    with r = m k f / ep routed rows, e = touched experts of the rank, I the rank's part of the
+    intermediate size. Only touched experts are read; each touched expert pads a tile.
+
+    Args:
+        tokens: Tokens that meet at the experts: of all ranks of the expert group, $m$. [tokens]
+        hidden_size: Width of the residual, $H$. [1]
+        moe_intermediate_size: Width of an expert, before ``tp``. [1]
+        topk: Experts a token, $k$. [1]
+        experts: Routed experts of the layer. [1]
+        weight_bytes_per_param: Bytes of a stored weight with its scales, $w$. [B]
+        law: Coefficients; $f$ grows from 1 (ep = 1) to ``imbalance`` (ep = 8) with log ep.
+        tp: Ranks that share each expert. [1]
+        ep: Ranks that share the experts. [1]
+        matrices: Matrices of an expert, $g$. [1]
+
+    Examples:
+        >>> ideal = MoeLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0, 0.0, 1e9, 1.0)
+        >>> round(moe_s(1, 4096, 1536, 8, 128, 2.0, ideal) * 1e6)
+        76
+    """
+    intermediate = moe_intermediate_size / tp
+    imbalance = law.imbalance ** (np.log2(ep) / 3.0)
+    rows = tokens * topk * imbalance / ep
+    touched = experts_touched(tokens, topk, experts, law.dispersion) * experts / ep
+    params = matrices * hidden_size * intermediate
+    work = 2.0 * params * (rows + touched * law.rows_half)
+    moved = weight_bytes_per_param * params * touched + 2.0 * ACTIVATION_BYTES * rows * hidden_size
+    body = smooth_max(
+        work / (law.eta_flops * law.peak_flops), moved / (law.eta_bandwidth * law.bandwidth)
+    )
+    around = law.passes * ACTIVATION_BYTES * rows * (hidden_size + intermediate) / law.bandwidth
+    return (law.t0_s + body + around) * (tokens > 0)
+
+
+def memory_bound_s(bytes_moved: Values, law: MemoryLaw) -> Values:
+    r"""Time of a kernel that only moves bytes. [s]
+
+    $$t_0 + \frac{Q}{\eta \beta}$$
+
+    Args:
+        bytes_moved: Bytes read and written, $Q$. [B]
+        law: Coefficients.
+
+    Examples:
+        >>> memory_bound_s(4e12, MemoryLaw(4e12, 1.0, 0.0))
+        1.0
+    """
+    return law.t0_s * (bytes_moved > 0) + bytes_moved / (law.eta_bandwidth * law.bandwidth)
