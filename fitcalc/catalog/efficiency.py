@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from fitcalc.answers import Calibrated
     from fitcalc.catalog.gpu import Gpu
-    from fitcalc.physics.collectives import AllReduceLaw, ExchangeLaw
-    from fitcalc.physics.kernels import (
+    from fitcalc.catalog.laws import (
+        AllReduceLaw,
+        ExchangeLaw,
         AttentionDecodeLaw,
         AttentionPrefillLaw,
         GemmLaw,

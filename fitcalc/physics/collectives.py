@@ -6,44 +6,10 @@ the buffer that is exchanged. Every function is elementwise in its sizes and in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from fitcalc.units import Values
-
-
-class AllReduceLaw(NamedTuple):
-    """Coefficients of an all-reduce among one number of ranks.
-
-    Attributes:
-        link_bandwidth: One-way bandwidth of a GPU's link. [B/s]
-        one_shot_s: Floor when every rank reads every other's whole buffer. [s]
-        eta_one_shot: Fraction of the link reached then. [1]
-        ring_s: Floor of reduce-scatter then all-gather. [s]
-        eta_ring: Fraction of the link reached then. [1]
-    """
-
-    link_bandwidth: Values
-    one_shot_s: Values
-    eta_one_shot: Values
-    ring_s: Values
-    eta_ring: Values
-
-
-class ExchangeLaw(NamedTuple):
-    """Coefficients of an all-gather, reduce-scatter, all-to-all or send among a number of ranks.
-
-    Attributes:
-        link_bandwidth: One-way bandwidth of a GPU's link. [B/s]
-        t0_s: Floor. [s]
-        eta_link: Fraction of the link reached. [1]
-    """
-
-    link_bandwidth: Values
-    t0_s: Values
-    eta_link: Values
+from fitcalc.catalog.laws import AllReduceLaw, ExchangeLaw
+from fitcalc.units import Values
 
 
 def all_reduce_s(buffer_bytes: Values, ranks: Values, law: AllReduceLaw) -> Values:
@@ -66,9 +32,9 @@ def all_reduce_s(buffer_bytes: Values, ranks: Values, law: AllReduceLaw) -> Valu
 
     Examples:
         >>> law = AllReduceLaw(450e9, 4e-6, 0.6, 10e-6, 0.8)
-        >>> round(all_reduce_s(2**20, 8, law) * 1e6, 1)
+        >>> round(float(all_reduce_s(2**20, 8, law)) * 1e6, 1)
         15.1
-        >>> all_reduce_s(2**20, 1, law)
+        >>> float(all_reduce_s(2**20, 1, law))
         0.0
     """
     hops = ranks - 1.0
@@ -76,7 +42,7 @@ def all_reduce_s(buffer_bytes: Values, ranks: Values, law: AllReduceLaw) -> Valu
     wire = 2.0 * hops / ranks * buffer_bytes
     ring = law.ring_s + wire / (law.eta_ring * law.link_bandwidth)
     needed = (ranks > 1) & (buffer_bytes > 0)
-    return np.minimum(one_shot, ring) * 1.0 * needed
+    return np.minimum(one_shot, ring) * needed
 
 
 def exchange_s(buffer_bytes: Values, ranks: Values, law: ExchangeLaw) -> Values:

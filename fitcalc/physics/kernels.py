@@ -7,14 +7,21 @@ elementwise in its work *and* in its law, so ``stack`` lets one call answer for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fitcalc.units import Values
+from fitcalc.catalog.laws import (
+    AllReduceLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    ExchangeLaw,
+    GemmLaw,
+    MemoryLaw,
+    MoeLaw,
+)
+from fitcalc.units import Values
 
 ACTIVATION_BYTES = 2.0
 """Activations between kernels are 16-bit, whatever the weights are. [B/element]"""
@@ -22,111 +29,19 @@ GATED_MATRICES = 3.0
 """Gate, up and down: the matrices of a gated expert."""
 
 
-class GemmLaw(NamedTuple):
-    """Coefficients of a dense GEMM of one compute format.
-
-    Attributes:
-        peak_flops: Dense peak of the format the tensor cores work in. [FLOP/s]
-        bandwidth: Memory bandwidth. [B/s]
-        eta_flops: Fraction of the peak reached by large m. [1]
-        eta_bandwidth: Fraction of the bandwidth reached by small m. [1]
-        t0_s: Floor of a launch. [s]
-        rows_half: Rows of m that cost as much as padding does. [rows]
-        passes: Further reads and writes of the inputs, e.g. to quantize them. [1]
-    """
-
-    peak_flops: Values
-    bandwidth: Values
-    eta_flops: Values
-    eta_bandwidth: Values
-    t0_s: Values
-    rows_half: Values
-    passes: Values
-
-
-class AttentionDecodeLaw(NamedTuple):
-    """Coefficients of attention of one new token a sequence over its KV cache.
-
-    Attributes:
-        peak_flops: Dense 16-bit peak. [FLOP/s]
-        bandwidth: Memory bandwidth. [B/s]
-        eta_flops: Fraction of the peak reached. [1]
-        eta_bandwidth: Fraction of the bandwidth reached by a large KV cache. [1]
-        t0_s: Floor of a launch. [s]
-        sequence_tokens: Tokens of context that one more sequence costs beside its own. [tokens]
-    """
-
-    peak_flops: Values
-    bandwidth: Values
-    eta_flops: Values
-    eta_bandwidth: Values
-    t0_s: Values
-    sequence_tokens: Values
-
-
-class AttentionPrefillLaw(NamedTuple):
-    """Coefficients of causal attention of a prompt, or of a chunk of one.
-
-    Attributes:
-        peak_flops: Dense peak of the attention's format. [FLOP/s]
-        eta_flops: Fraction of the peak reached by long prompts. [1]
-        t0_s: Floor of a launch. [s]
-        length_half: Length at which half of ``eta_flops`` is reached. [tokens]
-    """
-
-    peak_flops: Values
-    eta_flops: Values
-    t0_s: Values
-    length_half: Values
-
-
-class MoeLaw(NamedTuple):
-    """Coefficients of the fused experts of a mixture-of-experts layer.
-
-    Attributes:
-        peak_flops: Dense peak of the compute format. [FLOP/s]
-        bandwidth: Memory bandwidth. [B/s]
-        eta_flops: Fraction of the peak reached with many tokens an expert. [1]
-        eta_bandwidth: Fraction of the bandwidth reached with few tokens an expert. [1]
-        t0_s: Floor of routing, sorting and launches. [s]
-        rows_half: Rows that an expert's tile costs as padding. [rows]
-        passes: Reads and writes of the routed rows outside the GEMMs. [1]
-        dispersion: Evenness of the routing; infinite = every expert equally popular. [1]
-        imbalance: Tokens of the busiest of 8 ranks over their mean. [1]
-    """
-
-    peak_flops: Values
-    bandwidth: Values
-    eta_flops: Values
-    eta_bandwidth: Values
-    t0_s: Values
-    rows_half: Values
-    passes: Values
-    dispersion: Values
-    imbalance: Values
-
-
-class MemoryLaw(NamedTuple):
-    """Coefficients of kernels that only move bytes: norms, activations, sampling.
-
-    Attributes:
-        bandwidth: Memory bandwidth. [B/s]
-        eta_bandwidth: Fraction of the bandwidth reached. [1]
-        t0_s: Floor of a launch. [s]
-    """
-
-    bandwidth: Values
-    eta_bandwidth: Values
-    t0_s: Values
-
-
-Law = TypeVar(
-    "Law",
-    bound=GemmLaw | AttentionDecodeLaw | AttentionPrefillLaw | MoeLaw | MemoryLaw,
+L = TypeVar(
+    "L",
+    GemmLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    MoeLaw,
+    MemoryLaw,
+    AllReduceLaw,
+    ExchangeLaw,
 )
 
 
-def stack(laws: Sequence[Law], trailing: int = 0) -> Law:
+def stack(laws: Sequence[L], trailing: int = 0) -> L:
     """Join the laws of several candidates into one law of arrays.
 
     Args:
@@ -140,7 +55,7 @@ def stack(laws: Sequence[Law], trailing: int = 0) -> Law:
     """
     shape = (len(laws), *(1,) * trailing)
     columns = zip(*laws, strict=True)
-    return type(laws[0])(*(np.asarray(column, dtype=np.float64).reshape(shape) for column in columns))
+    return type(laws[0])(*(np.asarray(c, dtype=np.float64).reshape(shape) for c in columns))
 
 
 def smooth_max(a: Values, b: Values) -> Values:
@@ -152,11 +67,10 @@ def smooth_max(a: Values, b: Values) -> Values:
     by both. The exponent 4 fits measured GEMMs better than 2 or 8 (calibration/README.md).
 
     Examples:
-        >>> smooth_max(3.0, 0.0)
+        >>> float(smooth_max(3.0, 0.0))
         3.0
     """
-    squares = (a * a) ** 2 + (b * b) ** 2
-    root: Values = np.sqrt(np.sqrt(squares)) if isinstance(squares, np.ndarray) else squares**0.25
+    root: Values = np.sqrt(np.sqrt((a * a) ** 2 + (b * b) ** 2))
     return root
 
 
@@ -277,18 +191,19 @@ def experts_touched(tokens: Values, topk: Values, experts: Values, dispersion: V
         M. Greenwood, G. U. Yule, J. Royal Statistical Society 83, 1920 (gamma-mixed Poisson).
 
     Examples:
-        >>> round(experts_touched(16, 8, 128, 1e9), 3)
+        >>> round(float(experts_touched(16, 8, 128, 1e9)), 3)
         0.644
-        >>> experts_touched(1, 8, 128, 1.0)
+        >>> float(experts_touched(1, 8, 128, 1.0))
         0.0625
     """
     share = topk / experts
     mean = -tokens * np.log1p(-share)
     touched: Values = -np.expm1(-dispersion * np.log1p(mean / dispersion))
-    return np.maximum(touched, share * np.minimum(tokens, 1.0)) * 1.0
+    first: Values = share * np.minimum(tokens, 1.0)
+    return np.maximum(touched, first)
 
 
-def moe_s(  # noqa: PLR0913
+def moe_s(
     tokens: Values,
     hidden_size: Values,
     moe_intermediate_size: Values,
