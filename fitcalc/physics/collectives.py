@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fitcalc.catalog.laws import AllReduceLaw, ExchangeLaw
+from fitcalc.physics.kernels import present
 from fitcalc.units import Values
 
 
@@ -41,8 +42,8 @@ def all_reduce_s(buffer_bytes: Values, ranks: Values, law: AllReduceLaw) -> Valu
     one_shot = law.one_shot_s + hops * buffer_bytes / (law.eta_one_shot * law.link_bandwidth)
     wire = 2.0 * hops / ranks * buffer_bytes
     ring = law.ring_s + wire / (law.eta_ring * law.link_bandwidth)
-    needed = (ranks > 1) & (buffer_bytes > 0)
-    return np.minimum(one_shot, ring) * needed
+    faster: Values = np.minimum(one_shot, ring)
+    return faster * present(hops * buffer_bytes)
 
 
 def exchange_s(buffer_bytes: Values, ranks: Values, law: ExchangeLaw) -> Values:
@@ -60,12 +61,12 @@ def exchange_s(buffer_bytes: Values, ranks: Values, law: ExchangeLaw) -> Values:
         NVIDIA nccl-tests, doc/PERFORMANCE.md, "Bus bandwidth".
 
     Examples:
-        >>> exchange_s(8e9, 8, ExchangeLaw(450e9, 0.0, 0.7))
-        0.022222222222222223
+        >>> round(float(exchange_s(9e9, 8, ExchangeLaw(450e9, 0.0, 0.7))) * 1e3)
+        25
     """
     wire = (ranks - 1.0) / ranks * buffer_bytes
     time = law.t0_s + wire / (law.eta_link * law.link_bandwidth)
-    return time * ((ranks > 1) & (buffer_bytes > 0))
+    return time * present(wire)
 
 
 def point_to_point_s(message_bytes: Values, law: ExchangeLaw) -> Values:
@@ -78,7 +79,7 @@ def point_to_point_s(message_bytes: Values, law: ExchangeLaw) -> Values:
         law: Coefficients.
 
     Examples:
-        >>> point_to_point_s(9e9, ExchangeLaw(450e9, 0.0, 0.5))
+        >>> float(point_to_point_s(9e9, ExchangeLaw(450e9, 0.0, 0.5)))
         0.04
     """
-    return law.t0_s * (message_bytes > 0) + message_bytes / (law.eta_link * law.link_bandwidth)
+    return law.t0_s * present(message_bytes) + message_bytes / (law.eta_link * law.link_bandwidth)

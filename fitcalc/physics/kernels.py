@@ -58,6 +58,17 @@ def stack(laws: Sequence[L], trailing: int = 0) -> L:
     return type(laws[0])(*(np.asarray(c, dtype=np.float64).reshape(shape) for c in columns))
 
 
+def present(count: Values) -> Values:
+    """1 where there is something to do, 0 elsewhere: no work launches nothing. [1]
+
+    Examples:
+        >>> present(np.array([0.0, 3.0])).tolist()
+        [0.0, 1.0]
+    """
+    mask: Values = np.where(np.asarray(count) > 0, 1.0, 0.0)
+    return mask
+
+
 def smooth_max(a: Values, b: Values) -> Values:
     r"""Maximum of two times that overlap almost wholly.
 
@@ -94,17 +105,17 @@ def gemm_s(m: Values, n: Values, k: Values, weight_bytes_per_param: Values, law:
 
     Examples:
         >>> ideal = GemmLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0, 0.0)
-        >>> round(gemm_s(16384, 8192, 8192, 2.0, ideal) * 1e3, 2)
+        >>> round(float(gemm_s(16384, 8192, 8192, 2.0, ideal)) * 1e3, 2)
         2.2
     """
     compute = 2.0 * (m + law.rows_half) * n * k / (law.eta_flops * law.peak_flops)
     moved = weight_bytes_per_param * n * k + ACTIVATION_BYTES * m * (n + k)
     memory = moved / (law.eta_bandwidth * law.bandwidth)
     extra = law.passes * ACTIVATION_BYTES * m * k / law.bandwidth
-    return (law.t0_s + smooth_max(compute, memory) + extra) * (m > 0)
+    return (law.t0_s + smooth_max(compute, memory) + extra) * present(m)
 
 
-def attention_decode_s(
+def attention_decode_s(  # noqa: PLR0917 - the factors of one formula
     sequences: Values,
     context_tokens: Values,
     num_heads: Values,
@@ -136,7 +147,7 @@ def attention_decode_s(
     compute = 4.0 * num_heads * head_dim * context_tokens / (law.eta_flops * law.peak_flops)
     moved = kv_bytes_per_token * (context_tokens + law.sequence_tokens * sequences)
     memory = moved / (law.eta_bandwidth * law.bandwidth)
-    return (law.t0_s + smooth_max(compute, memory)) * (sequences > 0)
+    return (law.t0_s + smooth_max(compute, memory)) * present(sequences)
 
 
 def attention_prefill_s(
@@ -170,7 +181,7 @@ def attention_prefill_s(
     """
     pairs = token_pairs + 0.5 * tokens * law.length_half
     work = 4.0 * num_heads * head_dim * pairs
-    return law.t0_s * (tokens > 0) + work / (law.eta_flops * law.peak_flops)
+    return law.t0_s * present(tokens) + work / (law.eta_flops * law.peak_flops)
 
 
 def experts_touched(tokens: Values, topk: Values, experts: Values, dispersion: Values) -> Values:
@@ -203,7 +214,7 @@ def experts_touched(tokens: Values, topk: Values, experts: Values, dispersion: V
     return np.maximum(touched, first)
 
 
-def moe_s(
+def moe_s(  # noqa: PLR0917 - the factors of one formula
     tokens: Values,
     hidden_size: Values,
     moe_intermediate_size: Values,
@@ -252,7 +263,7 @@ def moe_s(
         work / (law.eta_flops * law.peak_flops), moved / (law.eta_bandwidth * law.bandwidth)
     )
     around = law.passes * ACTIVATION_BYTES * rows * (hidden_size + intermediate) / law.bandwidth
-    return (law.t0_s + body + around) * (tokens > 0)
+    return (law.t0_s + body + around) * present(tokens)
 
 
 def memory_bound_s(bytes_moved: Values, law: MemoryLaw) -> Values:
@@ -265,7 +276,7 @@ def memory_bound_s(bytes_moved: Values, law: MemoryLaw) -> Values:
         law: Coefficients.
 
     Examples:
-        >>> memory_bound_s(4e12, MemoryLaw(4e12, 1.0, 0.0))
+        >>> float(memory_bound_s(4e12, MemoryLaw(4e12, 1.0, 0.0)))
         1.0
     """
-    return law.t0_s * (bytes_moved > 0) + bytes_moved / (law.eta_bandwidth * law.bandwidth)
+    return law.t0_s * present(bytes_moved) + bytes_moved / (law.eta_bandwidth * law.bandwidth)
