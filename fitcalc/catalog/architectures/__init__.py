@@ -1,0 +1,1 @@
+"""How each architecture turns a Hugging Face config into layers and tensors."""
