@@ -1,0 +1,68 @@
+# Everything a person or a CI runs. `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard \
+	calibrate-tables clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+# A stamp says what is installed; it is older than what it was made from when that changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --upgrade 'pip>=25.1' # reads dependency groups
+	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[app,calibrate]'
+	@touch $(VENV)/.core $@
+
+plan: $(VENV)/.core ## Plan a 70B model at 8k context and 20 requests a second
+	$(BIN)/fitcalc plan --model 70b --ctx 8k --qps 20
+
+test: $(VENV)/.dev ## Run the tests, without the browser
+	$(BIN)/pytest
+
+check: format lint types imports cover ## All that CI checks
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+cover: $(VENV)/.dev
+	$(BIN)/pytest -m 'not gpu' --cov --cov-report=term
+
+snapshot: $(VENV)/.dev ## Rewrite tests/snapshot/plans.csv; review the diff, note it in CHANGELOG
+	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
+
+bench: $(VENV)/.core ## Measure start-up, warm plan and install size, as ratios
+	$(BIN)/python benchmarks/startup.py
+
+fuzz: $(VENV)/.dev ## Run the property tests wide and at random
+	HYPOTHESIS_PROFILE=wide $(BIN)/pytest
+
+dashboard: $(VENV)/.dev ## Open the dashboard
+	$(BIN)/fitcalc dashboard
+
+calibrate-tables: $(VENV)/.dev ## Fit calibration/results again from the measurements
+	$(BIN)/python -m fitcalc.calibrate.rebuild
+
+clean: ## Remove what was installed and what tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache .coverage
