@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
 
+from fitcalc.catalog.architectures.config import Config
 from fitcalc.catalog.architectures.parts import (
     Attention,
     CheckpointQuantization,
@@ -17,6 +22,12 @@ from fitcalc.catalog.architectures.parts import (
     Tensor,
     TensorKind,
 )
+from fitcalc.catalog.architectures.registry import Parts, build
+from fitcalc.catalog.checkpoint import mark_ignored, names_layers, read_quantization
+from fitcalc.catalog.config_files import fetch_config, looks_like_path, read_config
+from fitcalc.catalog.model_names import Resolved, model_ids, resolve, search_models
+from fitcalc.catalog.tables import read_toml
+from fitcalc.errors import InvalidValue, UnknownName
 
 __all__ = [
     "Attention",
@@ -31,6 +42,10 @@ __all__ = [
     "StateShape",
     "Tensor",
     "TensorKind",
+    "from_config",
+    "load_model",
+    "model_ids",
+    "search_models",
 ]
 
 
@@ -97,3 +112,140 @@ class LlmModel:
     def is_moe(self) -> bool:
         """Whether any layer has routed experts."""
         return any(layer.moe is not None for layer in self.layers)
+
+
+def from_config(  # noqa: PLR0913 - where a model comes from is part of it
+    config: Mapping[str, object],
+    id: str,  # noqa: A002 - the field's name
+    *,
+    hf_id: str = "",
+    source: str = "",
+    notes: str = "",
+    quantization: CheckpointQuantization | None = None,
+) -> LlmModel:
+    """Build a model from the keys of its config.json.
+
+    Args:
+        config: The parsed config.
+        id: The name to give it.
+        hf_id: Its Hugging Face id, if it has one.
+        source: Where the config was read.
+        notes: What a reader should know.
+        quantization: How the checkpoint is quantized, instead of what the config says.
+
+    Raises:
+        InvalidValue: an unknown architecture, a missing key, or a value that makes no sense.
+    """
+    top = Config(config)
+    parts = build(top)
+    text = parts.text
+    quantized = quantization or read_quantization(top, text)
+    layers, pattern = _distinct(parts, quantized.ignore if quantized else ())
+    heads = text.integer("num_attention_heads", "n_head")
+    kv_heads = text.integer("num_key_value_heads", "num_kv_heads", default=heads, least=0)
+    return LlmModel(
+        id=id,
+        hf_id=hf_id,
+        architecture=parts.architecture,
+        model_type=top.text("model_type", ""),
+        hidden_size=text.integer("hidden_size"),
+        vocab_size=text.integer("vocab_size"),
+        tie_word_embeddings=parts.tied,
+        max_position_embeddings=text.integer("max_position_embeddings", "model_max_length"),
+        num_hidden_layers=len(pattern),
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        dtype=_dtype(top, text),
+        layers=layers,
+        pattern=pattern,
+        outer=parts.outer,
+        quantization=quantized,
+        source=source,
+        notes=notes,
+    )
+
+
+def _dtype(top: Config, text: Config) -> str:
+    for config in (text, top):
+        for key in ("dtype", "torch_dtype"):
+            if key in config:
+                return config.text(key).removeprefix("torch.")
+    return "bfloat16"
+
+
+def _distinct(
+    parts: Parts, ignore: tuple[str, ...]
+) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """Return the distinct layers, and for each layer of the model which of them it is."""
+    single = names_layers(ignore)
+    marked: dict[tuple[int, int], Layer] = {}
+    found: dict[int, int] = {}
+    distinct: list[Layer] = []
+    pattern = []
+    for index, layer in enumerate(parts.layers):
+        key = (id(layer), index if single else 0)
+        if key not in marked:
+            marked[key] = mark_ignored(layer, index, ignore) if ignore else layer
+        chosen = marked[key]
+        if id(chosen) not in found:
+            if chosen not in distinct:
+                distinct.append(chosen)
+            found[id(chosen)] = distinct.index(chosen)
+        pattern.append(found[id(chosen)])
+    return tuple(distinct), tuple(pattern)
+
+
+def load_model(model: str | Path | Mapping[str, object]) -> LlmModel:
+    """Load a model by name, from a config.json or its folder, or from a parsed config.
+
+    Args:
+        model: An alias ("70b"), a table's name, a Hugging Face id in any case, also of a quantized
+            variant of a known model, a path, or the config itself.
+
+    Raises:
+        UnknownName: no table has this name.
+        InvalidValue: the config cannot be read or makes no sense.
+
+    Examples:
+        >>> load_model("70b").total_params
+        70553706496
+    """
+    if isinstance(model, Mapping):
+        name = model.get("_name_or_path")
+        return from_config(model, name if isinstance(name, str) and name else "config")
+    if not isinstance(model, str | Path) or not str(model).strip():
+        raise InvalidValue("model", model, "give a name such as llama-3.1-70b, or a config.json")
+    return _load(model)
+
+
+@lru_cache(maxsize=256)
+def _load(model: str | Path) -> LlmModel:
+    name = str(model)
+    if isinstance(model, Path) or looks_like_path(name):
+        path = Path(name)
+        folder = path.parent.name if path.name == "config.json" else path.stem
+        return from_config(read_config(path), folder or "config", source=name)
+    try:
+        found = resolve(name)
+    except UnknownName:
+        fetched = fetch_config(name) if "/" in name else None
+        if fetched is None:
+            raise
+        return from_config(fetched, name.rpartition("/")[2].lower(), hf_id=name, source=name)
+    return _from_table(found, name)
+
+
+def _from_table(found: Resolved, name: str) -> LlmModel:
+    table = read_toml("models_db", "models", f"{found.id}.toml")
+    config = cast("Mapping[str, object]", table.get("config", {}))
+    if found.plain:
+        config = {key: value for key, value in config.items() if key != "quantization_config"}
+    renamed = found.quantization is not None or found.plain
+    return from_config(
+        config,
+        found.id,
+        hf_id=name if renamed and "/" in name else str(table.get("hf_id", "")),
+        source=str(table.get("source", "")),
+        notes=str(table.get("notes", "")),
+        quantization=found.quantization,
+    )
