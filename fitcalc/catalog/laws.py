@@ -81,7 +81,7 @@ class MoeLaw(NamedTuple):
         rows_half: Rows that an expert's tile costs as padding. [rows]
         passes: Reads and writes of the routed rows outside the GEMMs. [1]
         dispersion: Evenness of the routing; infinite = every expert equally popular. [1]
-        imbalance: Tokens of the busiest of 8 ranks over their mean. [1]
+        imbalance: Relative spread of the experts' loads; 0 = even. [1]
     """
 
     peak_flops: Values

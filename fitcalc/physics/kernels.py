@@ -214,6 +214,31 @@ def experts_touched(tokens: Values, topk: Values, experts: Values, dispersion: V
     return np.maximum(touched, first)
 
 
+def busiest_rank(experts: Values, ep: Values, imbalance: Values) -> Values:
+    r"""Rows of the busiest expert-parallel rank over the mean rank's. [1]
+
+    $$1 + c \sqrt{2 \ln(ep) \, \frac{ep}{E}}$$
+
+    the expected maximum of ep sums of E / ep loads, each with relative spread $c$.
+
+    Args:
+        experts: Experts of the layer, $E$. [1]
+        ep: Ranks that share them. [1]
+        imbalance: Relative spread of one expert's load, $c$; 0 = even. [1]
+
+    References:
+        L. de Haan, A. Ferreira, "Extreme Value Theory", 2006, section 1.1 (normal maxima).
+
+    Examples:
+        >>> float(busiest_rank(256.0, 1.0, 1.0))
+        1.0
+        >>> round(float(busiest_rank(256.0, 8.0, 1.0)), 2)
+        1.36
+    """
+    factor: Values = 1.0 + imbalance * np.sqrt(2.0 * np.log(ep) * ep / experts)
+    return factor
+
+
 def moe_s(  # noqa: PLR0917 - the factors of one formula
     tokens: Values,
     hidden_size: Values,
@@ -229,11 +254,10 @@ def moe_s(  # noqa: PLR0917 - the factors of one formula
 ) -> Values:
     r"""Time of the routed experts of one layer on one rank, routing included. [s]
 
-    $$t_0 + \max\left(\frac{2 g H I (r + e m_h)}{\eta_f \pi},
-    \frac{w g H I e + 4 r H}{\eta_b \beta}\right) + \frac{2 p r (H + I)}{\beta}$$
+    $$r = \frac{m k f}{ep}, \qquad e = \max\left(1, \frac{E}{ep} \, touched(m)\right)$$
 
-    with r = m k f / ep routed rows, e = touched experts of the rank, I the rank's part of the
-    intermediate size. Only touched experts are read; each touched expert pads a tile.
+    rows and touched experts of the busiest rank, for which the step waits (``experts_s``).
+    Only touched experts are read.
 
     Args:
         tokens: Tokens that meet at the experts: of all ranks of the expert group, $m$. [tokens]
@@ -242,28 +266,56 @@ def moe_s(  # noqa: PLR0917 - the factors of one formula
         topk: Experts a token, $k$. [1]
         experts: Routed experts of the layer. [1]
         weight_bytes_per_param: Bytes of a stored weight with its scales, $w$. [B]
-        law: Coefficients; $f$ grows from 1 (ep = 1) to ``imbalance`` (ep = 8) with log ep.
+        law: Coefficients; $f$ is ``busiest_rank``.
         tp: Ranks that share each expert. [1]
         ep: Ranks that share the experts. [1]
         matrices: Matrices of an expert, $g$. [1]
 
     Examples:
         >>> ideal = MoeLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0, 0.0, 1e9, 1.0)
-        >>> round(moe_s(1, 4096, 1536, 8, 128, 2.0, ideal) * 1e6)
-        76
+        >>> round(float(moe_s(1, 4096, 1536, 8, 128, 2.0, ideal)) * 1e6)
+        75
     """
-    intermediate = moe_intermediate_size / tp
-    imbalance = law.imbalance ** (np.log2(ep) / 3.0)
-    rows = tokens * topk * imbalance / ep
-    touched = experts_touched(tokens, topk, experts, law.dispersion) * experts / ep
-    params = matrices * hidden_size * intermediate
+    most = np.minimum(topk, experts / ep)
+    rows = tokens * np.minimum(topk / ep * busiest_rank(experts, ep, law.imbalance), most)
+    share = experts_touched(tokens, topk, experts, law.dispersion)
+    touched: Values = np.maximum(share * experts / ep, present(tokens))
+    params = matrices * hidden_size * moe_intermediate_size / tp
+    width = hidden_size + moe_intermediate_size / tp
+    return experts_s(rows, touched, params, width, weight_bytes_per_param, law)
+
+
+def experts_s(  # noqa: PLR0917 - the factors of one formula
+    rows: Values,
+    touched: Values,
+    params: Values,
+    width: Values,
+    weight_bytes_per_param: Values,
+    law: MoeLaw,
+) -> Values:
+    r"""Time of one rank's experts once it is known who goes where. [s]
+
+    $$t_0 + \max\left(\frac{2 P (r + e m_h)}{\eta_f \pi}, \frac{w P e}{\eta_b \beta}\right)
+    + \frac{2 p r (H + I)}{\beta}$$
+
+    Args:
+        rows: Pairs of token and expert on the rank, $r$. [rows]
+        touched: Experts of the rank with at least one row, $e$. [1]
+        params: Parameters of one expert on the rank, $P$. [1]
+        width: Elements read and written per row and pass, $H + I$. [1]
+        weight_bytes_per_param: Bytes of a stored weight with its scales, $w$. [B]
+        law: Coefficients.
+
+    Examples:
+        >>> ideal = MoeLaw(1e15, 4e12, 1.0, 1.0, 0.0, 0.0, 0.0, 1e9, 1.0)
+        >>> round(float(experts_s(8, 8, 3 * 4096 * 1536, 5632, 2.0, ideal)) * 1e6)
+        75
+    """
     work = 2.0 * params * (rows + touched * law.rows_half)
-    moved = weight_bytes_per_param * params * touched + 2.0 * ACTIVATION_BYTES * rows * hidden_size
-    body = smooth_max(
-        work / (law.eta_flops * law.peak_flops), moved / (law.eta_bandwidth * law.bandwidth)
-    )
-    around = law.passes * ACTIVATION_BYTES * rows * (hidden_size + intermediate) / law.bandwidth
-    return (law.t0_s + body + around) * present(tokens)
+    memory = weight_bytes_per_param * params * touched / (law.eta_bandwidth * law.bandwidth)
+    body = smooth_max(work / (law.eta_flops * law.peak_flops), memory)
+    around = law.passes * ACTIVATION_BYTES * rows * width / law.bandwidth
+    return (law.t0_s + body + around) * present(rows)
 
 
 def memory_bound_s(bytes_moved: Values, law: MemoryLaw) -> Values:

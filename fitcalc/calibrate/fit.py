@@ -1,0 +1,159 @@
+"""Fits: from measured rows of one GPU and format to the coefficients of one law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fitcalc.calibrate.solve import Fit, Start, fit_law
+from fitcalc.calibrate.tables import Table
+from fitcalc.catalog.laws import (
+    AllReduceLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    ExchangeLaw,
+    GemmLaw,
+    MemoryLaw,
+    MoeLaw,
+)
+from fitcalc.physics.collectives import all_reduce_s, exchange_s
+from fitcalc.physics.kernels import attention_decode_s, attention_prefill_s, experts_s, gemm_s, memory_bound_s, moe_s
+from fitcalc.units import MICRO, MILLI, Array
+
+Values = Mapping[str, float]
+FRACTION = Start(0.7, 0.02, 1.0)
+FLOOR = Start(5e-6, 1e-7, 3e-4)
+
+
+def fit_gemm(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: float) -> Fit:
+    """Fit ``GemmLaw`` to columns m, n, k, latency_ms."""
+    m, n, k = (rows.number(c) for c in ("m", "n", "k"))
+
+    def predict(values: Values) -> Array:
+        law = GemmLaw(peak_flops=peak_flops, bandwidth=bandwidth, **values)
+        return np.asarray(gemm_s(m, n, k, weight_bytes, law))
+
+    starts = {
+        "eta_flops": FRACTION,
+        "eta_bandwidth": FRACTION,
+        "t0_s": FLOOR,
+        "rows_half": Start(16.0, 0.01, 512.0),
+        "passes": Start(0.5, 0.01, 32.0),
+    }
+    return fit_law(predict, rows.number("latency_ms") * MILLI, starts)
+
+
+def fit_attention_decode(
+    rows: Table, peak_flops: float, bandwidth: float, kv_bytes_per_element: float, eta_flops: float
+) -> Fit:
+    """Fit ``AttentionDecodeLaw`` to batch_size, ctx, num_heads, kv_heads, head_dim, latency_us.
+
+    ``eta_flops`` is given: with grouped heads decode attention never waits for compute.
+    """
+    batch, heads, head_dim = (rows.number(c) for c in ("batch_size", "num_heads", "head_dim"))
+    context = batch * rows.number("ctx")
+    kv_bytes = 2.0 * rows.number("kv_heads") * head_dim * kv_bytes_per_element
+
+    def predict(values: Values) -> Array:
+        law = AttentionDecodeLaw(
+            peak_flops=peak_flops, bandwidth=bandwidth, eta_flops=eta_flops, **values
+        )
+        return np.asarray(attention_decode_s(batch, context, heads, head_dim, kv_bytes, law))
+
+    starts = {
+        "eta_bandwidth": FRACTION,
+        "t0_s": FLOOR,
+        "sequence_tokens": Start(20.0, 0.1, 512.0),
+    }
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+
+
+def fit_attention_prefill(rows: Table, peak_flops: float) -> Fit:
+    """Fit ``AttentionPrefillLaw`` to columns batch_size, isl, num_heads, head_dim, latency_us."""
+    batch, isl, heads, head_dim = (
+        rows.number(c) for c in ("batch_size", "isl", "num_heads", "head_dim")
+    )
+
+    def predict(values: Values) -> Array:
+        law = AttentionPrefillLaw(peak_flops=peak_flops, **values)
+        pairs = batch * isl**2 / 2.0
+        return np.asarray(attention_prefill_s(pairs, batch * isl, heads, head_dim, law))
+
+    starts = {
+        "eta_flops": Start(0.5, 0.02, 2.0),
+        "t0_s": Start(2e-5, 1e-6, 5e-4),
+        "length_half": Start(300.0, 1.0, 8192.0),
+    }
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+
+
+def fit_moe(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: float) -> Fit:
+    """Fit ``MoeLaw`` to evenly routed (``balanced``) and skewed rows together."""
+    tokens, hidden, inter, topk, experts, tp, ep = (
+        rows.number(c)
+        for c in (
+            "num_tokens", "hidden_size", "inter_size", "topk", "num_experts",
+            "moe_tp_size", "moe_ep_size",
+        )
+    )  # fmt: skip
+    even = rows.text("distribution") == "balanced"
+    params, width = 3.0 * hidden * inter / tp, hidden + inter / tp
+    each = np.clip(tokens * topk, ep, experts) / ep
+
+    def predict(values: Values) -> Array:
+        law = MoeLaw(peak_flops=peak_flops, bandwidth=bandwidth, **values)
+        evenly = experts_s(tokens * topk / ep, each, params, width, weight_bytes, law)
+        skewed = moe_s(tokens, hidden, inter, topk, experts, weight_bytes, law, tp=tp, ep=ep)
+        return np.where(even, evenly, skewed)
+
+    starts = {
+        "eta_flops": FRACTION,
+        "eta_bandwidth": FRACTION,
+        "t0_s": Start(1.5e-5, 1e-6, 3e-4),
+        "rows_half": Start(16.0, 0.01, 256.0),
+        "passes": Start(2.0, 0.01, 64.0),
+        "dispersion": Start(1.0, 0.05, 50.0),
+        "imbalance": Start(1.0, 0.01, 8.0),
+    }
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+
+
+def fit_all_reduce(rows: Table, ranks: int, link_bandwidth: float) -> Fit:
+    """Fit ``AllReduceLaw`` to columns bytes, latency_us of one number of ranks."""
+    size = rows.number("bytes")
+
+    def predict(values: Values) -> Array:
+        law = AllReduceLaw(link_bandwidth=link_bandwidth, **values)
+        return np.asarray(all_reduce_s(size, ranks, law))
+
+    starts = {
+        "one_shot_s": FLOOR,
+        "eta_one_shot": FRACTION,
+        "ring_s": Start(1.2e-5, 1e-7, 1e-3),
+        "eta_ring": Start(0.6, 0.01, 1.2),
+    }
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+
+
+def fit_exchange(rows: Table, ranks: int, link_bandwidth: float) -> Fit:
+    """Fit ``ExchangeLaw`` to columns bytes, latency_us of one operation and number of ranks."""
+    size = rows.number("bytes")
+
+    def predict(values: Values) -> Array:
+        law = ExchangeLaw(link_bandwidth=link_bandwidth, **values)
+        return np.asarray(exchange_s(size, ranks, law))
+
+    starts = {"t0_s": Start(1e-5, 1e-7, 1e-3), "eta_link": Start(0.5, 0.01, 1.2)}
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+
+
+def fit_memory(rows: Table, bandwidth: float) -> Fit:
+    """Fit ``MemoryLaw`` to columns bytes, latency_us."""
+    size = rows.number("bytes")
+
+    def predict(values: Values) -> Array:
+        return np.asarray(memory_bound_s(size, MemoryLaw(bandwidth=bandwidth, **values)))
+
+    starts = {"eta_bandwidth": FRACTION, "t0_s": Start(2e-6, 1e-7, 1e-4)}
+    return fit_law(predict, rows.number("latency_us") * MICRO, starts)

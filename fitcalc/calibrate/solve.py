@@ -1,0 +1,112 @@
+"""Least squares: positive coefficients from measured times, with their standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fitcalc.errors import InvalidValue
+from fitcalc.units import Array
+
+ROBUST_SCALE = 0.1
+"""Relative error beyond which a measurement counts less. [1]"""
+AT_BOUND = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a coefficient starts and between which values it may end."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Coefficients of a law, and how well they reproduce the measurements.
+
+    Attributes:
+        values: Coefficient by name.
+        standard_errors: Of each; infinite where the fit ended at a bound.
+        n: Measurements.
+        residual: Percentiles 10, 50 and 90 of measured over predicted time. [1]
+        error: Median of abs(predicted / measured - 1). [1]
+        error_p90: Its 90th percentile. [1]
+    """
+
+    values: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+    n: int
+    residual: tuple[float, float, float]
+    error: float
+    error_p90: float
+
+
+def fit_law(
+    predict: Callable[[Mapping[str, float]], Array],
+    measured_s: Array,
+    starts: Mapping[str, Start],
+) -> Fit:
+    r"""Fit positive coefficients to the logarithm of measured times.
+
+    Minimises $\sum \rho(\ln \hat t_i - \ln t_i)$ over the logarithms of the coefficients, with the
+    soft-L1 loss $\rho$; standard errors from the Jacobian at the optimum.
+
+    Args:
+        predict: Times of all measurements for given coefficients. [s]
+        measured_s: Measured times. [s]
+        starts: Start and bounds of each coefficient.
+
+    Raises:
+        InvalidValue: fewer measurements than coefficients, or a time that is not positive.
+    """
+    from scipy.optimize import least_squares  # noqa: PLC0415 - slow to import, used only here
+
+    if len(measured_s) <= len(starts):
+        fix = f"give more than {len(starts)} rows for {len(starts)} coefficients"
+        raise InvalidValue("measurements", len(measured_s), fix)
+    if not (np.isfinite(measured_s).all() and (measured_s > 0).all()):
+        raise InvalidValue("latency", float(np.min(measured_s)), "give times above 0")
+    names, log_measured = tuple(starts), np.log(measured_s)
+
+    def residuals(logs: Array) -> Array:
+        values = dict(zip(names, np.exp(logs).tolist(), strict=True))
+        out: Array = np.log(predict(values)) - log_measured
+        return out
+
+    low, high = (np.log([getattr(starts[n], end) for n in names]) for end in ("low", "high"))
+    first = np.log([starts[name].value for name in names])
+    solved = least_squares(
+        residuals, first, bounds=(low, high), loss="soft_l1", f_scale=ROBUST_SCALE, x_scale="jac"
+    )
+    logs, left = np.asarray(solved.x), residuals(np.asarray(solved.x))
+    free = (logs - low > AT_BOUND) & (high - logs > AT_BOUND)
+    spread = standard_error(np.asarray(solved.jac)[:, free], left)
+    errors = np.full(len(names), np.inf)
+    errors[free] = spread * np.exp(logs[free])
+    off = np.abs(np.expm1(left))
+    p10, p50, p90 = np.quantile(np.exp(-left), (0.1, 0.5, 0.9)).tolist()
+    return Fit(
+        values=dict(zip(names, np.exp(logs).tolist(), strict=True)),
+        standard_errors=dict(zip(names, errors.tolist(), strict=True)),
+        n=len(measured_s),
+        residual=(p10, p50, p90),
+        error=float(np.median(off)),
+        error_p90=float(np.quantile(off, 0.9)),
+    )
+
+
+def standard_error(jacobian: Array, residuals: Array) -> Array:
+    r"""Return the standard errors of the parameters, $\sqrt{s^2 (J^T J)^{-1}_{ii}}$.
+
+    Examples:
+        >>> standard_error(np.ones((5, 1)), np.array([1.0, -1.0, 1.0, -1.0, 0.0])).round(3).tolist()
+        [0.447]
+    """
+    count, parameters = jacobian.shape
+    variance = float(residuals @ residuals) / max(count - parameters, 1)
+    covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
+    return np.sqrt(np.diag(covariance))

@@ -1,0 +1,82 @@
+"""Measurements: columns of numbers and words, read from CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcalc.errors import TableError
+from fitcalc.units import Array
+
+Mask = NDArray[np.bool_]
+
+GEMM = ("system", "backend", "dtype", "m", "n", "k", "latency_ms")
+ATTENTION_DECODE = (
+    "system", "backend", "batch_size", "ctx", "num_heads", "kv_heads", "head_dim", "kv_dtype",
+    "latency_us",
+)  # fmt: skip
+ATTENTION_PREFILL = (
+    "system", "backend", "batch_size", "isl", "num_heads", "head_dim", "kv_dtype", "latency_us",
+)  # fmt: skip
+MOE = (
+    "system", "backend", "moe_dtype", "num_tokens", "hidden_size", "inter_size", "topk",
+    "num_experts", "moe_tp_size", "moe_ep_size", "distribution", "latency_us",
+)  # fmt: skip
+COLLECTIVES = ("system", "backend", "op", "kernel", "num_gpus", "bytes", "latency_us")
+ELEMENTWISE = ("system", "backend", "bytes", "latency_us")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one measured operation, by column."""
+
+    words: Mapping[str, NDArray[np.str_]]
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(next(iter(self.words.values())))
+
+    def text(self, column: str) -> NDArray[np.str_]:
+        """Return a column as written."""
+        return self.words[column]
+
+    def number(self, column: str) -> Array:
+        """Return a column as numbers."""
+        return self.words[column].astype(np.float64)
+
+    def where(self, mask: Mask) -> Table:
+        """Keep the rows of a mask."""
+        return Table({name: column[mask] for name, column in self.words.items()})
+
+    def equal(self, column: str, value: str) -> Table:
+        """Keep the rows whose column holds a word."""
+        return self.where(self.words[column] == value)
+
+    def starting(self, column: str, prefix: str) -> Table:
+        """Keep the rows whose column starts with a prefix."""
+        return self.where(np.char.startswith(self.words[column], prefix))
+
+
+def read_table(folder: Path, name: str, columns: Sequence[str]) -> Table:
+    """Read ``<folder>/<name>.csv``, of which the named columns are needed.
+
+    Raises:
+        TableError: the file is missing, empty, or lacks a column.
+    """
+    path = folder / f"{name}.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise TableError(f"measurements {name}.csv cannot be read: {error}.") from None
+    if not rows:
+        raise TableError(f"measurements {name}.csv holds no rows.")
+    missing = [column for column in columns if column not in rows[0]]
+    if missing:
+        raise TableError(f"measurements {name}.csv has no column {', '.join(missing)}.")
+    return Table({column: np.array([row[column] for row in rows]) for column in columns})
