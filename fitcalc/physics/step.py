@@ -1,0 +1,235 @@
+"""The time of one engine step: kernels, links and host composed for a mixed batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fitcalc.physics.collectives import all_reduce_s, exchange_s, point_to_point_s
+from fitcalc.physics.kernels import (
+    attention_decode_s,
+    attention_prefill_s,
+    gemm_s,
+    memory_bound_s,
+    moe_s,
+)
+from fitcalc.physics.terms import (
+    AttentionTerm,
+    GemmTerm,
+    GlueTerm,
+    HostTerm,
+    LinkTerm,
+    MoeTerm,
+    pile,
+)
+from fitcalc.units import Array, Values
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The work of one step on one data-parallel rank.
+
+    Attributes:
+        decodes: Sequences that decode one token. [1]
+        context: Tokens they attend to, together. [tokens]
+        prefill_tokens: Prompt tokens computed. [tokens]
+        prefill_work: Sum over chunks of n x (already computed) + n²/2. [pairs]
+        prefills: Prompts that get their first token. [1]
+    """
+
+    decodes: Array
+    context: Array
+    prefill_tokens: Array
+    prefill_work: Array
+    prefills: Array
+
+    @property
+    def tokens(self) -> Array:
+        """Tokens that pass through the layers. [tokens]"""
+        return self.decodes + self.prefill_tokens
+
+    def over(self, stages: Values) -> Batch:
+        """Return the share of one of ``stages`` micro-batches, never less than one sequence."""
+        return Batch(
+            np.maximum(self.decodes / stages, np.minimum(self.decodes, 1.0)),
+            self.context / stages,
+            self.prefill_tokens / stages,
+            self.prefill_work / stages,
+            self.prefills / stages,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepModel:
+    """Step times of one configuration, or of many stacked: built once, then asked with arrays.
+
+    For one configuration every argument may be a number or an array of any shape. For a stack of
+    N, arguments broadcast against (N, K): row i is candidate i, column j its j-th batch.
+    """
+
+    gemms: GemmTerm
+    head: GemmTerm
+    attention: AttentionTerm | None
+    experts: MoeTerm | None
+    glue: GlueTerm
+    links: LinkTerm
+    host: HostTerm
+
+    def step_s(
+        self,
+        decodes: Values,
+        context: Values,
+        prefill_tokens: Values = 0.0,
+        prefill_work: Values = 0.0,
+        prefills: Values = 0.0,
+    ) -> Array:
+        r"""Time of a step. [s]
+
+        The device's kernels run one after the other; with asynchronous scheduling the host works
+        on the next step meanwhile, so the longer of the two counts, else their sum:
+
+        $$T = \max(T_{dev}, T_{host})\ \text{or}\ T_{dev} + T_{host}$$
+
+        Args:
+            decodes: Sequences that decode one token. [1]
+            context: Tokens they attend to, together. [tokens]
+            prefill_tokens: Prompt tokens computed. [tokens]
+            prefill_work: Sum over chunks of n x (already computed) + n²/2. [pairs]
+            prefills: Prompts that get their first token. [1]
+        """
+        shares = self.breakdown(decodes, context, prefill_tokens, prefill_work, prefills)
+        host = shares.pop("host")
+        device = np.sum(np.broadcast_arrays(*shares.values()), axis=0)
+        result: Array = np.where(
+            np.asarray(self.host.overlap) > 0, np.maximum(device, host), device + host
+        )
+        return result
+
+    def breakdown(
+        self,
+        decodes: Values,
+        context: Values,
+        prefill_tokens: Values = 0.0,
+        prefill_work: Values = 0.0,
+        prefills: Values = 0.0,
+    ) -> dict[str, Array]:
+        """Time of each part of a step. [s]
+
+        Keys: ``gemm``, ``lm_head``, ``attention_decode``, ``attention_prefill``, ``experts``,
+        ``glue``, ``link``, ``host`` (which an asynchronous engine hides behind the others).
+        """
+        columns = (decodes, context, prefill_tokens, prefill_work, prefills)
+        whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
+        batch = whole.over(self.links.stages)
+        parts = {
+            "gemm": _gemm(batch.tokens, self.gemms),
+            "lm_head": _gemm(batch.decodes + batch.prefills, self.head),
+            "glue": self._glue(batch),
+            "link": self._link(batch),
+            "host": self._host(whole),
+        }
+        if self.attention is not None:
+            parts["attention_decode"] = _attention_decode(batch, self.attention)
+            parts["attention_prefill"] = _attention_prefill(batch, self.attention)
+        if self.experts is not None:
+            parts["experts"] = _experts(batch, self.experts)
+        return parts
+
+    def frontend_s(self, prompt_tokens: Values) -> Values:
+        """Time a request spends in the front end before its first token. [s]"""
+        return self.host.frontend_s + self.host.token_s * prompt_tokens
+
+    def _glue(self, batch: Batch) -> Array:
+        term = self.glue
+        sampled = batch.decodes + batch.prefills
+        moved = (
+            batch.tokens * term.token_bytes
+            + (batch.decodes + np.minimum(batch.prefills, batch.prefill_tokens)) * term.state_bytes
+            + sampled * term.row_bytes
+        )
+        floors = (term.kernels - 1.0) * term.law.t0_s * (batch.tokens > 0)
+        return np.asarray(floors + memory_bound_s(moved, term.law))
+
+    def _link(self, batch: Batch) -> Array:
+        term = self.links
+        moved = batch.tokens * term.token_bytes
+        reduced = term.all_reduces * all_reduce_s(moved, term.tp, term.all_reduce)
+        gathered = term.exchanges * exchange_s(moved * term.dp, term.group, term.exchange)
+        sent = (term.stages - 1.0) * point_to_point_s(moved, term.send)
+        return np.asarray(reduced + gathered + sent)
+
+    def _host(self, batch: Batch) -> Array:
+        term = self.host
+        return np.asarray(
+            term.step_s
+            + term.sequence_s * (batch.decodes + batch.prefills)
+            + term.prefill_s * (batch.prefill_tokens > 0)
+        )
+
+
+def stack(models: Sequence[StepModel]) -> StepModel:
+    """Join step models of one LLM under many configurations into one that answers for all."""
+    first = models[0]
+    return StepModel(
+        gemms=pile([m.gemms for m in models]),
+        head=pile([m.head for m in models]),
+        attention=pile([m.attention for m in models if m.attention]) if first.attention else None,
+        experts=pile([m.experts for m in models if m.experts]) if first.experts else None,
+        glue=pile([m.glue for m in models]),
+        links=pile([m.links for m in models]),
+        host=pile([m.host for m in models]),
+    )
+
+
+def take(model: StepModel, index: Array) -> StepModel:
+    """Return the stacked candidates at these rows, in this order."""
+    raise NotImplementedError
+
+
+def _sum(count: Values, seconds: Values) -> Array:
+    """Add up over the last axis, the operations. [s]"""
+    total: Array = np.sum(count * seconds, axis=-1)
+    return total
+
+
+def _gemm(tokens: Array, term: GemmTerm) -> Array:
+    return _sum(term.count, gemm_s(tokens[..., None], term.n, term.k, term.weight_bytes, term.law))
+
+
+def _attention_decode(batch: Batch, term: AttentionTerm) -> Array:
+    sequences = batch.decodes[..., None]
+    seen = np.minimum(batch.context[..., None], sequences * term.window)
+    return _sum(
+        term.count,
+        attention_decode_s(
+            sequences, seen, term.heads, term.head_dim, term.kv_bytes_per_token, term.decode
+        ),
+    )
+
+
+def _attention_prefill(batch: Batch, term: AttentionTerm) -> Array:
+    tokens = batch.prefill_tokens[..., None]
+    pairs = np.minimum(batch.prefill_work[..., None], tokens * term.window)
+    return _sum(
+        term.count, attention_prefill_s(pairs, tokens, term.heads, term.head_dim, term.prefill)
+    )
+
+
+def _experts(batch: Batch, term: MoeTerm) -> Array:
+    tokens = batch.tokens[..., None] * term.dp
+    return _sum(
+        term.count,
+        moe_s(
+            tokens,
+            term.hidden_size,
+            term.moe_intermediate_size,
+            term.topk,
+            term.experts,
+            term.weight_bytes,
+            term.law,
+            tp=term.tp,
+            ep=term.ep,
+        ),
+    )

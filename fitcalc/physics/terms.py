@@ -1,0 +1,151 @@
+"""What one engine step computes on one rank, written as rows that the kernel laws take.
+
+A term is a tuple of arrays whose last axis runs over the distinct operations of a model (GEMMs,
+attention layers, expert layers); leading axes, if any, run over candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from fitcalc.catalog.laws import (
+    AllReduceLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    ExchangeLaw,
+    GemmLaw,
+    MemoryLaw,
+    MoeLaw,
+)
+from fitcalc.units import Array, Values
+
+
+class GemmTerm(NamedTuple):
+    """Dense GEMMs: out and in features of the rank, stored bytes a weight, how many a step."""
+
+    n: Values
+    k: Values
+    weight_bytes: Values
+    count: Values
+    law: GemmLaw
+
+
+class AttentionTerm(NamedTuple):
+    """Attention layers: heads and mean head width of the rank, cache bytes, window, how many."""
+
+    heads: Values
+    head_dim: Values
+    kv_bytes_per_token: Values
+    window: Values
+    count: Values
+    decode: AttentionDecodeLaw
+    prefill: AttentionPrefillLaw
+
+
+class MoeTerm(NamedTuple):
+    """Expert layers: shapes before sharding, ranks that share them, how many a step."""
+
+    hidden_size: Values
+    moe_intermediate_size: Values
+    topk: Values
+    experts: Values
+    weight_bytes: Values
+    tp: Values
+    ep: Values
+    dp: Values
+    count: Values
+    law: MoeLaw
+
+
+class GlueTerm(NamedTuple):
+    """Kernels that only move bytes.
+
+    Attributes:
+        token_bytes: Bytes a token moves in all norms, activations and rotations. [B]
+        state_bytes: Bytes a sequence's recurrent states move in a step, read and written. [B]
+        row_bytes: Bytes a sampled row moves in softmax and sampling. [B]
+        kernels: Launches a step. [1]
+        law: Coefficients.
+    """
+
+    token_bytes: Values
+    state_bytes: Values
+    row_bytes: Values
+    kernels: Values
+    law: MemoryLaw
+
+
+class LinkTerm(NamedTuple):
+    """Bytes between ranks.
+
+    Attributes:
+        token_bytes: Bytes of a token's residual. [B]
+        tp: Ranks of an all-reduce. [1]
+        all_reduces: All-reduces a step. [1]
+        group: Ranks of the expert group that gathers tokens. [1]
+        dp: Data-parallel ranks whose tokens meet. [1]
+        exchanges: Gathers and scatters a step. [1]
+        stages: Pipeline stages. [1]
+        all_reduce: Law of the all-reduce.
+        exchange: Law of gathers and scatters.
+        send: Law of a send to the next stage.
+    """
+
+    token_bytes: Values
+    tp: Values
+    all_reduces: Values
+    group: Values
+    dp: Values
+    exchanges: Values
+    stages: Values
+    all_reduce: AllReduceLaw
+    exchange: ExchangeLaw
+    send: ExchangeLaw
+
+
+class HostTerm(NamedTuple):
+    """The engine's own time beside the device, fitted to end-to-end runs.
+
+    Attributes:
+        step_s: A step's scheduling and launch. [s]
+        sequence_s: A sequence's share of it. [s]
+        prefill_s: Extra of a step that carries a prompt. [s]
+        overlap: 1 = hidden behind the device (asynchronous), 0 = added. [1]
+        frontend_s: HTTP and first answer, a request. [s]
+        token_s: Tokenizing, a prompt token. [s]
+    """
+
+    step_s: Values
+    sequence_s: Values
+    prefill_s: Values
+    overlap: Values
+    frontend_s: Values
+    token_s: Values
+
+
+T = TypeVar("T", bound="tuple[object, ...]")
+
+
+def rows(terms: Sequence[T]) -> T:
+    """Join the terms of one model's distinct operations: the last axis runs over them."""
+    return _join(terms, np.array)
+
+
+def pile(terms: Sequence[T]) -> T:
+    """Join candidates' terms: axis 0 is the candidate, axis 1 is free for batch sizes."""
+    return _join(terms, lambda cells: np.expand_dims(np.stack(cells), 1))
+
+
+def _join(terms: Sequence[T], how: Callable[[list[Array]], Array]) -> T:
+    """Join tuples of numbers, and tuples within them, field by field."""
+    first = terms[0]
+    joined = [
+        _join([term[i] for term in terms], how)  # type: ignore[type-var]
+        if isinstance(first[i], tuple)
+        else how([np.asarray(term[i], dtype=np.float64) for term in terms])
+        for i in range(len(first))
+    ]
+    return type(first)(*joined)

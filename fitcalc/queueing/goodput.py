@@ -1,0 +1,81 @@
+"""Goodput: the most a server can carry while its promise holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcalc.inputs.slo import Slo
+from fitcalc.queueing.closed_loop import closed_loop
+from fitcalc.queueing.latency import Latency, latency
+from fitcalc.queueing.mixture import Gaps, Mixture
+from fitcalc.queueing.profile import Profile
+from fitcalc.queueing.steady import Steady, largest_stable_rate, steady
+from fitcalc.units import MILLI, Array
+
+_HALVINGS = 12
+_PERCENT = 100.0
+_LEAST_SHARE = 1e-3
+
+
+def keeps(answer: Latency, slo: Slo) -> NDArray[np.bool_]:
+    """Whether each server keeps every limit of the promise at its percentile. (row,)."""
+    kept: NDArray[np.bool_] = np.logical_and.reduce([ok for _, ok in kept_limits(answer, slo)])
+    return kept
+
+
+def kept_limits(answer: Latency, slo: Slo) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Each limit's name and whether each server keeps it. (row,)."""
+    share = slo.percentile / _PERCENT
+    rows = len(answer.ttft.weight)
+    limits: list[tuple[str, Mixture | Gaps, float]] = [
+        ("ttft", answer.ttft, slo.ttft_ms),
+        ("itl", answer.gaps, slo.itl_ms),
+    ]
+    if slo.e2e_ms is not None:
+        limits.append(("e2e", answer.e2e, slo.e2e_ms))
+    return [
+        (name, law.share_within(np.full(rows, limit_ms * MILLI)) >= share)
+        for name, law, limit_ms in limits
+    ]
+
+
+def goodput(server: Profile, slo: Slo, burstiness: float = 1.0) -> Array:
+    """Return the highest rate at which the promise holds, by bisection. [1/s] (row,).
+
+    Zero where it fails even at a thousandth of the largest stable rate.
+    """
+    capacity = largest_stable_rate(server)
+
+    def holds(share: Array) -> NDArray[np.bool_]:
+        state = steady(server, capacity * share, burstiness)
+        return keeps(latency(server, state, burstiness), slo)
+
+    return capacity * _bisect(holds, len(capacity))
+
+
+def most_clients(server: Profile, slo: Slo, limit: float) -> Array:
+    """Return the most clients of a closed loop at which the promise holds. [1] (row,)."""
+
+    def holds(share: Array) -> NDArray[np.bool_]:
+        return keeps(latency(server, closed_loop(server, limit * share)), slo)
+
+    return limit * _bisect(holds, len(server.max_batch))
+
+
+def state_of(server: Profile, load: Array, *, closed: bool, burstiness: float = 1.0) -> Steady:
+    """Return the steady state at a rate (open loop) or a number of clients (closed). (row,)."""
+    return closed_loop(server, load) if closed else steady(server, load, burstiness)
+
+
+def _bisect(holds: Callable[[Array], NDArray[np.bool_]], rows: int) -> Array:
+    """Largest share of 1 at which a falling condition still holds, 0 where it never does."""
+    low, high = np.full(rows, _LEAST_SHARE), np.ones(rows)
+    some = holds(low)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        ok = holds(middle)
+        low, high = np.where(ok, middle, low), np.where(ok, high, middle)
+    return np.where(some, low, 0.0)

@@ -1,0 +1,139 @@
+"""A server at every batch size: how long its steps take and how fast it finishes requests.
+
+Everything here is elementwise over rows (candidate servers) and nodes (batch sizes), so that a
+planner asks thousands of servers at once and a single prediction is a table of one row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fitcalc.units import Array, Values
+
+if TYPE_CHECKING:
+    from fitcalc.inputs.traffic import Traffic
+
+NODES: Array = np.array(
+    [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024],
+    dtype=np.float64,
+)
+"""Batch sizes at which a server is evaluated; between them everything is a straight line."""
+
+
+class StepTimes(Protocol):
+    """Whatever tells the time of an engine step (fitcalc.physics.step, or a law in a test)."""
+
+    def step_s(
+        self,
+        decodes: Values,
+        context: Values,
+        prefill_tokens: Values = 0.0,
+        prefill_work: Values = 0.0,
+        prefills: Values = 0.0,
+    ) -> Array:
+        """Time of a step. [s]"""
+        ...
+
+    def frontend_s(self, prompt_tokens: Values) -> Values:
+        """Time a request spends outside the engine before its first token. [s]"""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Step times of each server (row) at each batch size (node).
+
+    Attributes:
+        nodes: Decoding sequences. [1] (row, node)
+        max_batch: Sequences that slots and KV cache hold. [1] (row,)
+        decode_s: A step of decodes alone. [s] (row, node)
+        chunk_s: A step that carries the prefill chunk as well. [s] (row, node)
+        chunks: Steps that one prompt's prefill takes. [1] (row, node)
+        prefill_s: What one prompt's prefill adds to the steps it shares. [s] (row, node)
+        prompts: Prompts that fit the token budget beside the decodes. [1] (row, node)
+        frontend_s: Time outside the engine before the first token. [s] (row,)
+        decode_steps: Steps after the first token, osl - 1. [1]
+        cv2_prefill: Squared coefficient of variation of the prefill work. [1]
+        cv2_decode: The same of the output length. [1]
+    """
+
+    nodes: Array
+    max_batch: Array
+    decode_s: Array
+    chunk_s: Array
+    chunks: Array
+    prefill_s: Array
+    prompts: Array
+    frontend_s: Array
+    decode_steps: float
+    cv2_prefill: float
+    cv2_decode: float
+
+    @property
+    def step_s(self) -> Array:
+        r"""Mean step in balance, $T_d + (b/o) X$: each step admits what it completes. [s]"""
+        return self.decode_s + self.nodes / self.decode_steps * self.prefill_s
+
+    @property
+    def completion_rate(self) -> Array:
+        r"""Requests finished a second at each batch size, $\mu(b) = b / (o\,T(b))$. [1/s]"""
+        busy = np.where(self.nodes > 0, self.decode_steps * self.step_s, 1.0)
+        return self.nodes / busy
+
+
+def profile(
+    step: StepTimes, traffic: Traffic, max_batch: Values, max_num_batched_tokens: Values, *,
+    prefix_caching: bool = True,
+) -> Profile:  # fmt: skip
+    """Evaluate servers at every batch size under a traffic's lengths.
+
+    Args:
+        step: Step times of one server, or of a stack of servers (rows).
+        traffic: Lengths and prefix hits; its rate is not used.
+        max_batch: Most decoding sequences by slots and by KV cache, one a row. [1]
+        max_num_batched_tokens: Token budget of a step, one a row. [tokens]
+        prefix_caching: Whether the engine serves shared prefixes from its cache.
+    """
+    limit = np.atleast_1d(np.asarray(max_batch, dtype=np.float64))[:, None]
+    budget = np.atleast_1d(np.asarray(max_num_batched_tokens, dtype=np.float64))[:, None]
+    nodes = np.minimum(NODES[None, :], limit)
+    hit = traffic.hit_share if prefix_caching else 0.0
+    prompt = traffic.isl.mean * (1.0 - hit)
+    cached = traffic.isl.mean * hit
+    decode_steps = max(traffic.osl.mean - 1.0, 1e-6)
+    context = nodes * (traffic.isl.mean + traffic.osl.length_biased)
+    room = np.maximum(budget - nodes, 1.0)
+    tokens = np.minimum(room, prompt * np.maximum(1.0, nodes / decode_steps))
+    share = tokens / prompt
+    pairs = (
+        prompt * cached + prompt**2 * (1.0 + _cv2(traffic.isl.mean, traffic.isl.second_moment)) / 2
+    )
+    decode = np.where(nodes > 0, step.step_s(nodes, context), 0.0)
+    mixed = step.step_s(nodes, context, tokens, share * pairs, np.minimum(share, room))
+    chunks = np.maximum(np.ceil(prompt / room), 1.0)
+    one = np.minimum(prompt, room)
+    chunk = step.step_s(nodes, context, one, one / prompt * pairs, np.minimum(one / prompt, 1.0))
+    rows = mixed.shape
+    return Profile(
+        nodes=np.broadcast_to(nodes, rows),
+        max_batch=np.broadcast_to(limit[:, 0], rows[:1]),
+        decode_s=decode,
+        chunk_s=chunk,
+        chunks=np.broadcast_to(chunks, rows),
+        prefill_s=np.maximum(mixed - decode, 0.0) / share,
+        prompts=np.broadcast_to(room / prompt, rows),
+        frontend_s=np.broadcast_to(
+            np.asarray(step.frontend_s(traffic.isl.mean)).reshape(-1), rows[:1]
+        ),
+        decode_steps=decode_steps,
+        cv2_prefill=_cv2(traffic.isl.mean, traffic.isl.second_moment),
+        cv2_decode=_cv2(traffic.osl.mean, traffic.osl.second_moment),
+    )
+
+
+def _cv2(mean: float, second_moment: float) -> float:
+    """Squared coefficient of variation. [1]"""
+    return max(second_moment / mean**2 - 1.0, 0.0)
