@@ -74,9 +74,12 @@ class Gpu:
         return float(self.compute_capability) if self.vendor is Vendor.NVIDIA else 0.0
 
 
+@cache
 def gpu_ids() -> tuple[str, ...]:
     """Return the ids of all GPUs, sorted."""
-    return _ids()
+    folder = root() / "hardware_db" / "gpus"
+    names = (path.name for path in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 def resolve_gpu(name: str) -> str:
@@ -93,7 +96,8 @@ def resolve_gpu(name: str) -> str:
     """
     found = _names().get(_plain(name))
     if found is None:
-        raise UnknownName("gpu", name, search_gpus(name) or gpu_ids())
+        said = (alias.lower() for aliases in _aliases().values() for alias in aliases)
+        raise UnknownName("gpu", name, search_gpus(name) or (*gpu_ids(), *said))
     return found
 
 
@@ -121,8 +125,8 @@ def search_gpus(text: str) -> tuple[str, ...]:
     """Return the ids of GPUs with a name that holds the text.
 
     Examples:
-        >>> search_gpus("h200")
-        ('h200_nvl', 'h200_sxm')
+        >>> search_gpus("h100")
+        ('h100_nvl', 'h100_pcie', 'h100_sxm')
     """
     part = _plain(text)
     return tuple(sorted({gpu_id for name, gpu_id in _names().items() if part in name}))
@@ -212,17 +216,17 @@ def _sources(table: Toml, gpu_id: str) -> Toml:
 
 
 @cache
-def _ids() -> tuple[str, ...]:
-    folder = root() / "hardware_db" / "gpus"
-    names = (path.name for path in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+def _aliases() -> Mapping[str, list[str]]:
+    return cast("Mapping[str, list[str]]", read_toml("hardware_db", "aliases.toml"))
 
 
 @cache
 def _names() -> dict[str, str]:
     """Every plain name of every GPU, and its id."""
-    named = cast("Mapping[str, list[str]]", read_toml("hardware_db", "aliases.toml"))
-    return {_plain(name): gpu_id for gpu_id in _ids() for name in (gpu_id, *named.get(gpu_id, ()))}
+    said = _aliases()
+    return {
+        _plain(name): gpu_id for gpu_id in gpu_ids() for name in (gpu_id, *said.get(gpu_id, ()))
+    }
 
 
 @cache

@@ -16,6 +16,9 @@ from fitcalc.catalog.tables import Toml, read_toml
 from fitcalc.errors import TableError, UnknownName
 from fitcalc.units import is_finite_positive
 
+_PRICE_DIGITS = 4
+"""Prices per GPU that agree to a hundredth of a cent are equal: an instance's price is rounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -65,7 +68,7 @@ def offers(gpu: str, cloud: str | None = None) -> tuple[Offer, ...]:
     if cloud is not None and cloud not in clouds():
         raise UnknownName("cloud", cloud, clouds(), f"use one of {', '.join(clouds())}.")
     found = (o for o in _offers() if o.gpu == gpu_id and cloud in {None, o.cloud})
-    return tuple(sorted(found, key=lambda o: (o.usd_per_gpu_hour, o.gpus, o.cloud, o.instance)))
+    return tuple(sorted(found, key=_by_price))
 
 
 def cheapest(gpu: str, gpus: int, cloud: str | None = None) -> Offer | None:
@@ -87,6 +90,11 @@ def instances(gpu: str) -> tuple[Instance, ...]:
     """Return the known shapes of nodes that hold a GPU."""
     gpu_id = resolve_gpu(gpu)
     return tuple(shape for shape in _instances() if shape.gpu == gpu_id)
+
+
+def _by_price(offer: Offer) -> tuple[float, int, str, str]:
+    price = round(offer.usd_per_gpu_hour, _PRICE_DIGITS)
+    return price, offer.gpus, offer.cloud, offer.instance
 
 
 @cache
