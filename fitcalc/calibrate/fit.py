@@ -128,9 +128,9 @@ def fit_all_reduce(rows: Table, ranks: int, link_bandwidth: float) -> Fit:
         return np.asarray(all_reduce_s(size, ranks, law))
 
     starts = {
-        "one_shot_s": FLOOR,
+        "one_shot_s": Start(4e-6, 1e-7, 1e-3),
         "eta_one_shot": FRACTION,
-        "ring_s": Start(1.2e-5, 1e-7, 1e-3),
+        "ring_s": Start(2e-5, 1e-7, 1e-3),
         "eta_ring": Start(0.6, 0.01, 1.2),
     }
     return fit_law(predict, rows.number("latency_us") * MICRO, starts)

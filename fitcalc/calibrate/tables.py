@@ -27,7 +27,7 @@ MOE = (
     "system", "backend", "moe_dtype", "num_tokens", "hidden_size", "inter_size", "topk",
     "num_experts", "moe_tp_size", "moe_ep_size", "distribution", "latency_us",
 )  # fmt: skip
-COLLECTIVES = ("system", "backend", "op", "kernel", "num_gpus", "bytes", "latency_us")
+COLLECTIVES = ("system", "op", "kernel", "num_gpus", "bytes", "latency_us")
 ELEMENTWISE = ("system", "backend", "bytes", "latency_us")
 
 

@@ -25,6 +25,11 @@ SMALLEST = 1024
 BYTES_PER_ELEMENT = 2
 """The collector counts 16-bit elements."""
 HEAD_DIM = 128
+SHORTEST_CONTEXT = 128
+ROUTINGS = {"balanced", "power_law_1.2"}
+RANKS = 8
+"""Ranks of one node; wider sharding was timed too and is left out."""
+HALF = {"half", "bfloat16"}
 
 Row = Mapping[str, object]
 Cells = dict[str, object]
@@ -44,7 +49,8 @@ def attention(row: Row) -> Cells | None:
     isl, step, heads = (int(str(row[c])) for c in ("isl", "step", "num_heads"))
     kv_heads = int(str(row["num_key_value_heads"])) or heads
     prefill = row["op_name"] == "context_attention"
-    other = row.get("window_size") or heads == kv_heads or (prefill and step)
+    short = not prefill and isl + step < SHORTEST_CONTEXT
+    other = row.get("window_size") or heads == kv_heads or (prefill and step) or short
     if row["head_dim"] != HEAD_DIM or other:
         return None
     return {
@@ -55,15 +61,19 @@ def attention(row: Row) -> Cells | None:
 
 
 def moe(row: Row) -> Cells | None:
-    """Keep powers of four of tokens."""
-    tokens = int(str(row["num_tokens"]))
-    if tokens & (tokens - 1) or tokens.bit_length() % 2 == 0:
+    """Keep powers of four of tokens, routed evenly or by a power law, on at most 8 ranks."""
+    tokens, tp, ep = (int(str(row[c])) for c in ("num_tokens", "moe_tp_size", "moe_ep_size"))
+    if tokens & (tokens - 1) or tokens.bit_length() % 2 == 0 or tp * ep > RANKS:
+        return None
+    if row["distribution"] not in ROUTINGS:
         return None
     return {**{c: row[c] for c in tables.MOE if c in row}, "latency_us": micro(row)}
 
 
 def collective(row: Row) -> Cells | None:
-    """Keep every size; sizes become bytes."""
+    """Keep every size of 16-bit elements; sizes become bytes."""
+    if row.get("nccl_dtype", row.get("oneccl_dtype", "half")) not in HALF:
+        return None
     return {
         "op": row["op_name"], "kernel": row["kernel_source"], "num_gpus": row["num_gpus"],
         "bytes": int(str(row["message_size"])) * BYTES_PER_ELEMENT, "latency_us": micro(row),
