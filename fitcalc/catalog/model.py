@@ -49,9 +49,9 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LlmModel:
-    """A language model as vLLM would load it.
+    """A language model as vLLM would load it. Two models are equal if they are the same object.
 
     ``layers`` are the distinct decoder layers, ``pattern`` names one of them for each of the
     ``num_hidden_layers``; ``outer`` are the tensors outside the layers.

@@ -122,7 +122,11 @@ class StateShape:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A recurrent layer: a state of fixed size instead of a cache that grows."""
+    """A recurrent layer: a state of fixed size instead of a cache that grows.
+
+    ``num_key_heads`` differs from ``num_heads`` in gated delta nets; ``num_groups`` are those of
+    Mamba-2, which vLLM repeats where there are fewer than ranks.
+    """
 
     kind: StateKind
     num_heads: int
@@ -130,6 +134,8 @@ class State:
     state_size: int
     conv_kernel: int
     shapes: tuple[StateShape, ...]
+    num_key_heads: int = 0
+    num_groups: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def gdn(config: Config) -> tuple[State, blocks.Tensors]:
         StateShape("conv", (2 * key + value, kernel - 1), HALF),
         StateShape("ssm", (nv, dv, dk), blocks.FP32),
     )
-    return State(StateKind.GDN, nv, dv, dk, kernel, shapes), tensors
+    return State(StateKind.GDN, nv, dv, dk, kernel, shapes, num_key_heads=nk), tensors
 
 
 def mamba2(
@@ -65,7 +65,10 @@ def mamba2(
         StateShape("conv", (conv, kernel - 1), HALF),
         StateShape("ssm", (heads, size, state), state_bytes(config)),
     )
-    return State(StateKind.MAMBA2, heads, size, state, kernel, shapes), tensors
+    return (
+        State(StateKind.MAMBA2, heads, size, state, kernel, shapes, num_groups=groups),
+        tensors,
+    )
 
 
 def mamba1(config: Config) -> tuple[State, blocks.Tensors]:
