@@ -18,7 +18,14 @@ from fitcalc.catalog.laws import (
     MoeLaw,
 )
 from fitcalc.physics.collectives import all_reduce_s, exchange_s
-from fitcalc.physics.kernels import attention_decode_s, attention_prefill_s, experts_s, gemm_s, memory_bound_s, moe_s
+from fitcalc.physics.kernels import (
+    attention_decode_s,
+    attention_prefill_s,
+    experts_s,
+    gemm_s,
+    memory_bound_s,
+    moe_s,
+)
 from fitcalc.units import MICRO, MILLI, Array
 
 Values = Mapping[str, float]

@@ -16,7 +16,9 @@ from fitcalc.catalog.gpu import load_gpu
 from fitcalc.errors import TableError
 
 RESULTS = Path(__file__).parents[2] / "calibration" / "results"
-SOURCE = "aiconfigurator-core 0.12.0 (Apache-2.0), systems/data/{system}; fitted by fitcalc.calibrate"
+SOURCE = (
+    "aiconfigurator-core 0.12.0 (Apache-2.0), systems/data/{system}; fitted by fitcalc.calibrate"
+)
 POOLED = "median over the measured GPUs; the standard error is their spread"
 DEFAULT = "default"
 LINKED = ("all_reduce", "all_gather", "all_to_all")

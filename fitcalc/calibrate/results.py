@@ -84,7 +84,9 @@ def pooled(fits: Sequence[Fit]) -> Fit:
     """Return the median coefficients of several GPUs; their spread is the standard error."""
     names = tuple(fits[0].values)
     columns: Mapping[str, list[float]] = {n: [fit.values[n] for fit in fits] for n in names}
-    spread = {n: float(np.std(column)) if len(fits) > 1 else math.inf for n, column in columns.items()}
+    spread = {
+        n: float(np.std(column)) if len(fits) > 1 else math.inf for n, column in columns.items()
+    }
     low, middle, high = np.median([fit.residual for fit in fits], axis=0).tolist()
     return Fit(
         values={name: float(np.median(column)) for name, column in columns.items()},

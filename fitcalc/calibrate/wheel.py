@@ -1,8 +1,8 @@
 """Derive the tables of measurements from the public wheel aiconfigurator-core (Apache-2.0).
 
 ``python -m fitcalc.calibrate.wheel aiconfigurator_core-*.whl DIR`` writes gemm.csv,
-attn_decode.csv, attn_prefill.csv, moe.csv, allreduce.csv and elementwise.csv. It needs pyarrow, which fitcalc does
-not depend on.
+attn_decode.csv, attn_prefill.csv, moe.csv, allreduce.csv and elementwise.csv. It needs pyarrow,
+which fitcalc does not depend on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from fitcalc.calibrate import tables
@@ -109,7 +110,7 @@ OF_OTHER_ENGINES = {("gemm", "fp8_block"), ("gemm", "sq")}
 
 def measured(wheel: zipfile.ZipFile) -> Iterator[tuple[str, Cells]]:
     """Yield (table, row) of every measurement kept, newest version of each engine only."""
-    from pyarrow import parquet  # noqa: PLC0415 - needed here only
+    parquet = import_module("pyarrow.parquet")
 
     newest: dict[tuple[str, ...], tuple[tuple[int, ...], str]] = {}
     for name in wheel.namelist():

@@ -1,28 +1,61 @@
 """Efficiency: the fitted coefficients of one GPU's kernels and links, bound to its peaks.
 
-The figures live in ``calibration/results/<gpu>.toml``; ``fitcalc.calibrate`` writes them.
+A GPU that was measured uses its own results; one that names a measured relative
+(``efficiency_from``) borrows its fractions and floors; any other uses the pooled default. Links are
+borrowed only within their family. A format that was not measured borrows by ``NATIVE`` and
+``WEIGHT_ONLY``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from functools import cache
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from fitcalc.answers import Calibrated
-    from fitcalc.catalog.gpu import Gpu
-    from fitcalc.catalog.laws import (
-        AllReduceLaw,
-        ExchangeLaw,
-        AttentionDecodeLaw,
-        AttentionPrefillLaw,
-        GemmLaw,
-        MemoryLaw,
-        MoeLaw,
-    )
+from fitcalc.answers import Calibrated
+from fitcalc.catalog.fitted import DEFAULT, Coefficients, Laws, fitted_ids, read_fitted
+from fitcalc.catalog.gpu import Gpu, load_gpu
+from fitcalc.catalog.laws import (
+    AllReduceLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    ExchangeLaw,
+    GemmLaw,
+    MemoryLaw,
+    MoeLaw,
+)
+from fitcalc.errors import TableError
 
-L = TypeVar("L", bound=NamedTuple)
+L = TypeVar("L")
+
+NATIVE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "bf16": ("bf16", ("bf16",)),
+    "fp16": ("bf16", ("bf16",)),
+    "fp8": ("fp8", ("fp8", "fp8_block", "bf16")),
+    "fp8_block": ("fp8", ("fp8_block", "fp8", "bf16")),
+    "mxfp8": ("fp8", ("fp8_block", "fp8", "bf16")),
+    "int8": ("int8", ("int8", "fp8", "fp8_block", "bf16")),
+    "nvfp4": ("fp4", ("nvfp4", "fp8", "bf16")),
+    "mxfp4": ("bf16", ("mxfp4", "w4a16", "bf16")),
+    "w4a16": ("bf16", ("w4a16", "mxfp4", "bf16")),
+    "awq_int4": ("bf16", ("w4a16", "mxfp4", "bf16")),
+    "gptq_int4": ("bf16", ("w4a16", "mxfp4", "bf16")),
+}
+"""Weight format: the peak it multiplies at, and whose coefficients it takes, first found first."""
+
+WEIGHT_ONLY: Mapping[str, tuple[str, ...]] = {
+    "fp8": ("fp8", "bf16"),
+    "fp8_block": ("fp8_block", "bf16"),
+    "mxfp8": ("bf16",),
+    "int8": ("bf16",),
+    "nvfp4": ("w4a16", "mxfp4", "bf16"),
+}
+"""The same where the GPU has no such peak: weights are expanded and the GEMM runs in bf16."""
+
+KV = {"bf16": ("bf16",), "fp8": ("fp8", "bf16")}
+RANKS = (2, 4, 8)
+NVLINK = "nvlink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +64,15 @@ class Fitted(Generic[L]):
 
     Attributes:
         law: Coefficients bound to the GPU's peaks; what the physics functions take.
-        calibrated: Measured on this GPU, transferred from another, or pooled over all.
-        origin: GPU id and engine whose kernels were measured.
-        n: Measurements. [1]
-        residual: Percentiles 10, 50 and 90 of measured over predicted time. [1]
+        calibrated: Measured on this GPU and in this format, transferred, or pooled.
+        origin: Whose results, and which engine's kernels.
+        coefficients: The figures as fitted, with standard errors, n and residuals.
     """
 
     law: L
     calibrated: Calibrated
     origin: str
-    n: int
-    residual: tuple[float, float, float]
+    coefficients: Coefficients
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +81,16 @@ class Efficiency:
 
     Attributes:
         gpu: Its id.
-        calibrated: The worst of what a dense model's step needs.
-        gemm: By format: ``bf16 fp8 fp8_block int8 int8_weight_only w4a16 nvfp4 mxfp4 mxfp8``.
-        attention_decode: By KV format: ``bf16 fp8``.
-        attention_prefill: By KV format: ``bf16 fp8``.
-        moe: By format, as ``gemm``.
+        calibrated: Whether its kernels were measured, transferred from a relative, or pooled.
+        gemm: By weight format id.
+        attention_decode: By KV format, ``bf16`` or ``fp8``.
+        attention_prefill: By KV format, ``bf16`` or ``fp8``.
+        moe: By weight format id.
         glue: Kernels that only move bytes.
-        all_reduce: By ranks.
-        all_gather: By ranks; reduce-scatter as well.
+        all_reduce: By ranks, 2, 4 and 8.
+        all_gather: By ranks; reduce-scatter takes as long.
         all_to_all: By ranks.
-        point_to_point: Between two GPUs of the link domain.
+        point_to_point: Between two GPUs of the link domain: an all-to-all of two.
     """
 
     gpu: str
@@ -75,6 +106,191 @@ class Efficiency:
     point_to_point: Fitted[ExchangeLaw]
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One file of results, and what using it makes of the answer."""
+
+    name: str
+    laws: Laws
+    calibrated: Calibrated
+
+
+def nearest_ranks(ranks: int) -> int:
+    """Return the measured number of ranks that stands for any: the next larger, at most 8. [1]
+
+    Examples:
+        >>> nearest_ranks(3), nearest_ranks(16)
+        (4, 8)
+    """
+    return next((measured for measured in RANKS if measured >= ranks), RANKS[-1])
+
+
 def load_efficiency(gpu: Gpu) -> Efficiency:
-    """Read a GPU's coefficients, or borrow them; ``calibrated`` says which."""
-    raise NotImplementedError
+    """Return a GPU's coefficients, measured or borrowed; ``calibrated`` says which.
+
+    Raises:
+        TableError: a results file is broken.
+    """
+    own = _source(gpu)
+    kernels = _with_default(own)
+    prefill = {key: _attention(kernels, chain, gpu) for key, chain in KV.items()}
+    links = (_link_source(gpu, own), _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET))
+    exchanges = {
+        law: {
+            ranks: _exchange(_collective(links, law, ranks, gpu), gpu.link.bandwidth)
+            for ranks in RANKS
+        }
+        for law in ("all_gather", "all_to_all")
+    }
+    return Efficiency(
+        gpu=gpu.id,
+        calibrated=own.calibrated,
+        gemm={fmt: _gemm(kernels, fmt, gpu) for fmt in NATIVE},
+        attention_decode={
+            key: _decode(kernels, chain, gpu, prefill[key]) for key, chain in KV.items()
+        },
+        attention_prefill=prefill,
+        moe={fmt: _moe(kernels, fmt, gpu) for fmt in NATIVE},
+        glue=_glue(kernels, gpu),
+        all_reduce={
+            ranks: _all_reduce(_collective(links, "all_reduce", ranks, gpu), gpu.link.bandwidth)
+            for ranks in RANKS
+        },
+        all_gather=exchanges["all_gather"],
+        all_to_all=exchanges["all_to_all"],
+        point_to_point=exchanges["all_to_all"][2],
+    )
+
+
+def _source(gpu: Gpu) -> _Source:
+    """Return the GPU's own results, its relative's, or the pooled ones."""
+    if gpu.id in fitted_ids():
+        return _Source(gpu.id, read_fitted(gpu.id), Calibrated.MEASURED)
+    relative = gpu.efficiency_from
+    if relative is None:
+        return _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET)
+    if relative not in fitted_ids():
+        raise TableError(f"gpus/{gpu.id}.toml borrows from {relative!r}, which has no results.")
+    return _Source(relative, read_fitted(relative), Calibrated.TRANSFERRED)
+
+
+@cache
+def _link_kind(gpu_id: str) -> str:
+    return str(load_gpu(gpu_id).link.kind)
+
+
+def _with_default(own: _Source) -> tuple[_Source, ...]:
+    default = _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET)
+    return (own,) if own.name == DEFAULT else (own, default)
+
+
+def _link_source(gpu: Gpu, own: _Source) -> _Source | None:
+    """Return the results whose collectives hold for this GPU's link, if any."""
+    if own.name == DEFAULT:
+        return None
+    return own if _link_kind(own.name) == str(gpu.link.kind) else None
+
+
+def _collective(
+    links: tuple[_Source | None, _Source], law: str, ranks: int, gpu: Gpu
+) -> tuple[Coefficients, Calibrated, str]:
+    """Return the own link's result, else that of the link's family, else NVLink's fractions."""
+    measured, default = links
+    row = measured.laws.get(law, {}).get(str(ranks)) if measured else None
+    if measured and row:
+        return row, measured.calibrated, measured.name
+    for family in (str(gpu.link.kind), NVLINK):
+        row = default.laws.get(f"{law}.{family}", {}).get(str(ranks))
+        if row:
+            return row, Calibrated.DATASHEET, f"{DEFAULT} {family}"
+    raise TableError(f"results {DEFAULT}.toml has no {law} of {ranks} ranks.")
+
+
+def _find(
+    sources: tuple[_Source, ...], law: str, chain: tuple[str, ...], peaks: tuple[str, ...]
+) -> tuple[Coefficients, Calibrated, str]:
+    """Return the first row of a chain whose fractions are of one of these peaks."""
+    for source in sources:
+        rows = source.laws.get(law, {})
+        for place, key in enumerate(chain):
+            row = rows.get(key)
+            if row is None or (peaks and row.peak not in peaks):
+                continue
+            borrowed = place > 0 and source.calibrated is Calibrated.MEASURED
+            calibrated = Calibrated.TRANSFERRED if borrowed else source.calibrated
+            return row, calibrated, f"{source.name} {key} {row.engine}"
+    raise TableError(f"results {sources[0].name}.toml has no {law} for {chain[0]}.")
+
+
+def _format(
+    sources: tuple[_Source, ...], law: str, fmt: str, gpu: Gpu
+) -> tuple[Coefficients, Calibrated, str, float]:
+    """Return a weight format's row and the peak it works at."""
+    compute, chain = NATIVE[fmt]
+    if compute != "bf16" and compute in gpu.peak_flops:
+        found = _find(sources, law, chain, ())
+        return (*found, gpu.peak_flops[compute])
+    found = _find(sources, law, chain if compute == "bf16" else WEIGHT_ONLY[fmt], ("bf16",))
+    return (*found, _half_peak(gpu))
+
+
+def _half_peak(gpu: Gpu) -> float:
+    """Return the dense 16-bit peak; GPUs before bf16 work in fp16. [FLOP/s]"""
+    peak = gpu.peak_flops.get("bf16", gpu.peak_flops.get("fp16"))
+    if peak is None:
+        raise TableError(f"gpus/{gpu.id}.toml has no 16-bit peak.")
+    return peak
+
+
+def _gemm(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[GemmLaw]:
+    row, calibrated, origin, peak = _format(sources, "gemm", fmt, gpu)
+    law = GemmLaw(peak, gpu.memory_bandwidth, **row.values)
+    return Fitted(law, calibrated, origin, row)
+
+
+def _moe(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[MoeLaw]:
+    row, calibrated, origin, peak = _format(sources, "moe", fmt, gpu)
+    law = MoeLaw(peak, gpu.memory_bandwidth, **row.values)
+    return Fitted(law, calibrated, origin, row)
+
+
+def _attention(
+    sources: tuple[_Source, ...], chain: tuple[str, ...], gpu: Gpu
+) -> Fitted[AttentionPrefillLaw]:
+    row, calibrated, origin = _find(sources, "attention_prefill", chain, ())
+    return Fitted(AttentionPrefillLaw(_half_peak(gpu), **row.values), calibrated, origin, row)
+
+
+def _decode(
+    sources: tuple[_Source, ...],
+    chain: tuple[str, ...],
+    gpu: Gpu,
+    prefill: Fitted[AttentionPrefillLaw],
+) -> Fitted[AttentionDecodeLaw]:
+    row, calibrated, origin = _find(sources, "attention_decode", chain, ())
+    law = AttentionDecodeLaw(
+        _half_peak(gpu),
+        gpu.memory_bandwidth,
+        eta_flops=prefill.law.eta_flops,
+        **row.values,
+    )
+    return Fitted(law, calibrated, origin, row)
+
+
+def _glue(sources: tuple[_Source, ...], gpu: Gpu) -> Fitted[MemoryLaw]:
+    row, calibrated, origin = _find(sources, "glue", ("any",), ())
+    return Fitted(MemoryLaw(gpu.memory_bandwidth, **row.values), calibrated, origin, row)
+
+
+def _all_reduce(
+    found: tuple[Coefficients, Calibrated, str], link_bandwidth: float
+) -> Fitted[AllReduceLaw]:
+    row, calibrated, origin = found
+    return Fitted(AllReduceLaw(link_bandwidth, **row.values), calibrated, origin, row)
+
+
+def _exchange(
+    found: tuple[Coefficients, Calibrated, str], link_bandwidth: float
+) -> Fitted[ExchangeLaw]:
+    row, calibrated, origin = found
+    return Fitted(ExchangeLaw(link_bandwidth, **row.values), calibrated, origin, row)
