@@ -1,0 +1,40 @@
+"""Options that come in groups: a function's parameters become options, its result an argument."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+
+def takes(
+    **builders: Callable[..., object],
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Fill arguments of a command from groups of options.
+
+    ``@takes(slo=read_slo)`` gives the command every option of ``read_slo`` and passes what
+    ``read_slo`` makes of them as ``slo``.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(command, eval_str=True)
+        groups = {name: inspect.signature(b, eval_str=True) for name, b in builders.items()}
+
+        def filled(**values: object) -> int:
+            built = {
+                name: builders[name](**{key: values.pop(key) for key in group.parameters})
+                for name, group in groups.items()
+            }
+            return command(**values, **built)
+
+        parameters = [
+            option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in own.parameters.items()
+            for option in (groups[name].parameters.values() if name in groups else (parameter,))
+        ]
+        filled.__name__, filled.__doc__ = command.__name__, command.__doc__
+        filled.__annotations__ = {p.name: p.annotation for p in parameters}
+        signature = own.replace(parameters=parameters)
+        filled.__signature__ = signature  # type: ignore[attr-defined]
+        return filled
+
+    return decorate

@@ -1,0 +1,123 @@
+"""``fitcalc plan``: the cheapest deployment that keeps the promise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fitcalc.cli import options as opt
+from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
+from fitcalc.cli.groups import takes
+from fitcalc.inputs.context import RequestLength
+from fitcalc.inputs.slo import Slo
+
+if TYPE_CHECKING:
+    from fitcalc.planning.choice import Plan
+
+_LIMITS, _SERVER = "Limits", "vLLM's settings"
+_SHOWN = 5
+
+
+@takes(load=opt.read_load, slo=opt.read_slo)
+def plan(
+    *,
+    model: opt.Model,
+    load: opt.Load,
+    slo: Slo,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this GPU; may be repeated.", rich_help_panel=_LIMITS),
+    ] = None,
+    exclude_gpu: Annotated[
+        list[str] | None,
+        typer.Option(help="Not this GPU; may be repeated.", rich_help_panel=_LIMITS),
+    ] = None,
+    max_gpus: Annotated[
+        int | None, typer.Option(help="Most GPUs in all.", rich_help_panel=_LIMITS)
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Most USD an hour.", rich_help_panel=_LIMITS)
+    ] = None,
+    cloud: Annotated[
+        str | None,
+        typer.Option(help="Only this cloud [default: the cheapest].", rich_help_panel=_LIMITS),
+    ] = None,
+    headroom: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the rate the promise allows that stays free, 0 to 0.9.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    quantization: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this weight format; may be repeated [default: all that serve].",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    kv_cache_dtype: Annotated[
+        str | None, typer.Option(help="KV cache format.", rich_help_panel=_SERVER)
+    ] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(help="Share of the card's memory.", rich_help_panel=_SERVER)
+    ] = None,
+    vllm_version: Annotated[
+        str | None, typer.Option(help="vLLM's version.", rich_help_panel=_SERVER)
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, max=1000, help="Alternatives to show.", rich_help_panel="Answer")
+    ] = _SHOWN,
+    as_json: opt.Json = False,
+    as_markdown: opt.Markdown = False,
+) -> int:
+    """Plan the cheapest GPUs and vLLM settings that keep a latency promise."""
+    one_format(as_json=as_json, as_markdown=as_markdown)
+    from fitcalc import EngineArgs
+    from fitcalc import plan as make_plan
+
+    server = {
+        "kv_cache_dtype": kv_cache_dtype,
+        "gpu_memory_utilization": gpu_memory_utilization,
+        "version": vllm_version,
+    }
+    answer = make_plan(
+        model,
+        load.traffic,
+        slo,
+        gpus=opt.names(gpu) or None,
+        exclude_gpu=opt.names(exclude_gpu),
+        quantization=opt.names(quantization) or None,
+        max_gpus=max_gpus,
+        budget_usd_per_hour=budget,
+        cloud=cloud,
+        headroom=headroom,
+        engine=EngineArgs(max_model_len=load.length.longest, **opt.known(server)),
+        top=top,
+    )
+    answer = _with_split(answer, load.length)
+    _write(answer, load.length.note, as_json=as_json, as_markdown=as_markdown)
+    return ANSWERED if answer else NOTHING_FITS
+
+
+def _with_split(answer: Plan, length: RequestLength) -> Plan:
+    """Name isl and osl among the defaults where the context was split."""
+    if not length.note:
+        return answer
+    defaults = (*answer.question.defaults, "isl", "osl")
+    question = answer.question.model_copy(update={"defaults": defaults})
+    return answer.model_copy(update={"question": question})
+
+
+def _write(answer: Plan, note: str, *, as_json: bool, as_markdown: bool) -> None:
+    if as_json:
+        write_json(answer)
+    elif as_markdown:
+        from fitcalc.report.markdown import plan_markdown
+
+        write_text(plan_markdown(answer, note))
+    else:
+        from fitcalc.report.plan_view import plan_view
+
+        show(lambda width: plan_view(answer, note, width))

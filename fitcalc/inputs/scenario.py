@@ -1,0 +1,167 @@
+"""A scenario file: the question that a CI job asks on every change."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic import Field, model_validator
+
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.context import request_length
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.lengths import Lengths
+from fitcalc.inputs.question import Question
+from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.traffic import Traffic
+from fitcalc.units import MIB, parse_tokens
+
+Table = Mapping[str, object]
+_MOST_BYTES = MIB
+_SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
+
+
+class Deployment(Question):
+    """A deployment that exists or is proposed.
+
+    Attributes:
+        gpu: Table id, alias or driver's name.
+        replicas: Servers behind the router. [1]
+    """
+
+    gpu: str
+    replicas: int = Field(default=1, ge=1, le=100_000)
+
+
+class PlanLimits(Question):
+    """What a plan may use; what is left open is free.
+
+    Attributes:
+        gpus: Only these GPU types.
+        exclude_gpu: Not these GPU types.
+        quantization: Only these weight formats.
+        max_gpus: Most GPUs in all. [1]
+        budget_usd_per_hour: Most money an hour. [USD/h]
+        cloud: Only this cloud's prices.
+        headroom: Share of the rate the promise allows that stays free. [1]
+    """
+
+    gpus: tuple[str, ...] | None = None
+    exclude_gpu: tuple[str, ...] = ()
+    quantization: tuple[str, ...] | None = None
+    max_gpus: int | None = Field(default=None, ge=1)
+    budget_usd_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    cloud: str | None = None
+    headroom: float | None = Field(default=None, ge=0, lt=1, allow_inf_nan=False)
+
+
+class Scenario(Question):
+    """A promise, and either a deployment or limits of a plan that must keep it.
+
+    Attributes:
+        model: Alias, table id, Hugging Face id, or path to a config.json or its folder.
+        traffic: The whole load, over all replicas.
+        slo: The promise.
+        engine: vLLM's settings.
+        deployment: What is checked as it stands.
+        plan: What a plan may use.
+    """
+
+    model: str
+    traffic: Traffic
+    slo: Slo = Slo()
+    engine: EngineArgs = EngineArgs()
+    deployment: Deployment | None = None
+    plan: PlanLimits | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Scenario:
+        if (self.deployment is None) == (self.plan is None):
+            raise ValueError("give either [deployment] or [plan], not both")
+        return self
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Read a scenario from a TOML file.
+
+    Raises:
+        InvalidValue: the file cannot be read, or a section or a field makes no sense.
+    """
+    table = _toml(path)
+    unknown = sorted(set(table) - set(_SECTIONS))
+    if unknown:
+        raise InvalidValue(str(path), f"[{unknown[0]}]", f"use the sections {', '.join(_SECTIONS)}")
+    limits = _section(table, "plan") if "plan" in table else None
+    deployment = _section(table, "deployment") if "deployment" in table else None
+    traffic, longest = _traffic(_section(table, "traffic"))
+    engine = {**({"max_model_len": longest} if longest else {}), **_section(table, "engine")}
+    return Scenario(
+        model=_model(table),
+        traffic=traffic,
+        slo=Slo(**_section(table, "slo")),
+        engine=EngineArgs(**engine),
+        deployment=None if deployment is None else Deployment(**deployment),
+        plan=None if limits is None else PlanLimits(**limits),
+    )
+
+
+def _toml(path: Path) -> Table:
+    fix = "give a readable TOML file of at most 1 MiB"
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InvalidValue("scenario", path, fix)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecursionError):
+        raise InvalidValue("scenario", path, fix) from None
+    except tomllib.TOMLDecodeError as error:
+        said = str(error)
+        raise InvalidValue(
+            "scenario", path, f"mend the TOML: {said[:1].lower()}{said[1:]}"
+        ) from None
+
+
+def _section(table: Table, name: str) -> dict[str, object]:
+    section = table.get(name, {})
+    if not isinstance(section, Mapping):
+        raise InvalidValue(name, section, f"write [{name}] and its fields below it")
+    return dict(cast("Table", section))
+
+
+def _model(table: Table) -> str:
+    """Read ``model = "70b"`` or ``[model] name = "70b"``."""
+    model = table.get("model")
+    if isinstance(model, Mapping):
+        unknown = sorted(set(model) - {"name"})
+        if unknown:
+            raise InvalidValue("model", unknown[0], "[model] has the one field name")
+        model = cast("Table", model).get("name")
+    if not isinstance(model, str):
+        raise InvalidValue("model.name", model, "name the model, such as name = '70b'")
+    return model
+
+
+def _traffic(fields: dict[str, object]) -> tuple[Traffic, int | None]:
+    """Read the load and the longest request; ``ctx`` stands for what isl and osl leave open."""
+    lengths = {name: fields.pop(name, None) for name in ("ctx", "isl", "osl")}
+    if any(isinstance(value, Mapping) for value in lengths.values()):
+        ctx = _tokens("ctx", lengths["ctx"])
+        shapes = {name: _shape(name, lengths[name]) for name in ("isl", "osl")}
+        return Traffic(**shapes, **fields), ctx
+    found = request_length(*(_tokens(name, value) for name, value in lengths.items()))
+    return Traffic(isl=found.isl, osl=found.osl, **fields), found.longest
+
+
+def _tokens(field: str, value: object) -> int | None:
+    return None if value is None else parse_tokens(str(value), field)
+
+
+def _shape(field: str, value: object) -> Lengths:
+    """Read a length: a number, or a table such as { kind = "uniform", low = 1, high = 9 }."""
+    if isinstance(value, Mapping):
+        return Lengths(**cast("dict[str, object]", value))
+    tokens = _tokens(field, value)
+    if tokens is None:
+        raise InvalidValue(field, None, "give both isl and osl where one is a distribution")
+    return Lengths.fixed(tokens)

@@ -1,0 +1,146 @@
+"""Whether a deployment, or what a plan may use, keeps the promise: a test for CI."""
+
+from __future__ import annotations
+
+from fitcalc.answers import Limit, Prediction, Rejection, Row
+from fitcalc.inputs.scenario import Deployment, Scenario
+from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.traffic import Traffic
+from fitcalc.planning.choice import Plan
+
+
+class Failure(Row):
+    """A limit that was missed: what it takes and what there is, in the limit's own unit."""
+
+    limit: Limit
+    needed: float
+    available: float
+    reason: str
+
+
+class Check(Row):
+    """A verdict with its numbers. Falsy when a limit was missed.
+
+    Attributes:
+        ok: Whether the promise is kept.
+        subject: What was checked, in words.
+        failures: The limits that were missed.
+        prediction: One replica at its share of the traffic, where it runs at all.
+    """
+
+    ok: bool
+    subject: str
+    failures: tuple[Failure, ...]
+    prediction: Prediction | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the promise is kept."""
+        return self.ok
+
+    def markdown(self) -> str:
+        """Return the verdict as a comment for a pull request."""
+        verdict = "keeps its promise" if self.ok else "misses its promise"
+        lines = [f"**fitcalc:** {self.subject} {verdict}.", ""]
+        if self.failures:
+            lines += ["| limit | needed | available | why |", "| --- | ---: | ---: | --- |"]
+            lines += [
+                f"| {f.limit.value} | {f.needed:,.4g} | {f.available:,.4g} | {f.reason} |"
+                for f in self.failures
+            ]
+            lines += [""]
+        if self.prediction is not None:
+            lines += _latency(self.prediction)
+        return "\n".join(lines).rstrip()
+
+
+def check(asked: Scenario | Plan) -> Check:
+    """Check a scenario, or a plan that was already made.
+
+    Args:
+        asked: A deployment with its traffic and promise, limits that a plan must stay within,
+            or a plan.
+    """
+    if isinstance(asked, Plan):
+        return _check_plan(asked)
+    if asked.deployment is not None:
+        return _check_deployment(asked, asked.deployment)
+    return _check_plan(_plan(asked))
+
+
+def _plan(asked: Scenario) -> Plan:
+    from fitcalc.planning.plan import plan  # noqa: PLC0415 - a deployment needs no planner
+
+    limits = {} if asked.plan is None else dict(asked.plan)
+    return plan(asked.model, asked.traffic, asked.slo, engine=asked.engine, **limits)
+
+
+def _check_plan(plan: Plan) -> Check:
+    asked = plan.question
+    if plan.best is not None:
+        best = plan.best
+        subject = f"{asked.model} on {best.gpu_count} x {best.gpu}"
+        return Check(ok=True, subject=subject, failures=(), prediction=best.prediction)
+    lost = plan.closest
+    failures = (
+        () if lost is None else (_failure(lost.limit, lost.needed, lost.available, lost.reason),)
+    )
+    return Check(ok=False, subject=f"{asked.model} within the limits given", failures=failures)
+
+
+def _check_deployment(asked: Scenario, deployment: Deployment) -> Check:
+    from fitcalc.planning.predict import predict  # noqa: PLC0415
+
+    share = share_of(asked.traffic, deployment.replicas)
+    subject = f"{asked.model} on {deployment.replicas} x {asked.engine.gpus} {deployment.gpu}"
+    found = predict(asked.model, deployment.gpu, asked.engine, share)
+    if isinstance(found, Rejection):
+        failure = _failure(found.limit, found.needed, found.available, found.reason)
+        return Check(ok=False, subject=subject, failures=(failure,))
+    failures = missed(found, asked.slo)
+    return Check(ok=not failures, subject=subject, failures=failures, prediction=found)
+
+
+def share_of(traffic: Traffic, replicas: int) -> Traffic:
+    """Return one replica's share of the traffic, spread evenly."""
+    if traffic.qps is not None:
+        return traffic.replace(qps=traffic.qps / replicas)
+    clients = traffic.concurrency or 1
+    return traffic.replace(concurrency=-(-clients // replicas))
+
+
+def missed(found: Prediction, slo: Slo) -> tuple[Failure, ...]:
+    """Return the latencies that are over their limit at the promised percentile. [ms]"""
+    rows = (
+        (Limit.TTFT, found.ttft_ms, slo.ttft_ms),
+        (Limit.ITL, found.itl_ms, slo.itl_ms),
+        (Limit.E2E, found.e2e_ms, slo.e2e_ms),
+    )
+    return tuple(
+        _failure(
+            limit,
+            latency.at(slo.percentile),
+            promised,
+            f"{limit.value} at p{slo.percentile:g} is {latency.at(slo.percentile):,.0f} ms, "
+            f"promised are {promised:,.0f} ms",
+        )
+        for limit, latency, promised in rows
+        if promised is not None and latency.at(slo.percentile) > promised
+    )
+
+
+def _failure(limit: Limit, needed: float, available: float, reason: str) -> Failure:
+    return Failure(limit=limit, needed=needed, available=available, reason=reason)
+
+
+def _latency(found: Prediction) -> list[str]:
+    rows = (
+        ("TTFT", found.ttft_ms),
+        ("ITL", found.itl_ms),
+        ("TPOT", found.tpot_ms),
+        ("E2E", found.e2e_ms),
+    )
+    return [
+        "| ms | p50 | p95 | p99 |",
+        "| --- | ---: | ---: | ---: |",
+        *(f"| {name} | {p.p50:,.1f} | {p.p95:,.1f} | {p.p99:,.1f} |" for name, p in rows),
+    ]

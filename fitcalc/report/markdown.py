@@ -1,0 +1,91 @@
+"""A plan as Markdown, for a pull request or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fitcalc.planning.choice import Choice, Plan
+from fitcalc.report.lost import case_words, lost_groups
+from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
+from fitcalc.report.plan_view import assumed_words, cost_words, headline, nothing_words, reasons
+from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
+
+
+def plan_markdown(plan: Plan, note: str = "") -> str:
+    """Return a plan as Markdown, the answer first."""
+    best = plan.best
+    parts = [f"**{nothing_words(plan)}**"] if best is None else [*_answer(plan, best)]
+    parts += [_lost(plan), assumed_words(plan, note)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _answer(plan: Plan, best: Choice) -> Iterable[str]:
+    yield f"**{headline(best)}**"
+    yield "\n".join(f"- {line}" for line in (*reasons(plan, best), *best.notes))
+    yield _latency(plan, best)
+    yield f"How sure: {trust_words(best.prediction)}"
+    yield _table(
+        ("memory of each GPU", "size"),
+        [(name, gib(size)) for name, size in ledger_rows(best.memory)],
+    )
+    yield capacity_words(best.memory)
+    yield f"Cost: {cost_words(best)}"
+    yield f"```sh\n{best.vllm_command}\n```"
+    yield _alternatives(plan, best)
+
+
+def _latency(plan: Plan, best: Choice) -> str:
+    found, slo = best.prediction, plan.question.slo
+    promised = {"TTFT": slo.ttft_ms, "ITL": slo.itl_ms, "E2E": slo.e2e_ms}
+    rows = [
+        (name, *(milliseconds(x) for x in (p.mean, p.p50, p.p90, p.p95, p.p99)), _promise(limit))
+        for name, p, limit in (
+            ("TTFT", found.ttft_ms, promised["TTFT"]),
+            ("ITL", found.itl_ms, promised["ITL"]),
+            ("TPOT", found.tpot_ms, None),
+            ("E2E", found.e2e_ms, promised["E2E"]),
+        )
+    ]
+    return _table(("", "mean", "p50", "p90", "p95", "p99", f"p{slo.percentile:g} promised"), rows)
+
+
+def _promise(limit: float | None) -> str:
+    return "" if limit is None else milliseconds(limit)
+
+
+def _alternatives(plan: Plan, best: Choice) -> str:
+    slo = plan.question.slo
+    rows = [
+        (
+            gpu_name(choice.gpu),
+            str(choice.gpu_count),
+            f"{choice.replicas} x {layout(choice.engine)}",
+            choice.engine.weight_format,
+            usd(choice.usd_per_hour),
+            milliseconds(choice.prediction.ttft_ms.at(slo.percentile)),
+            milliseconds(choice.prediction.itl_ms.at(slo.percentile)),
+            choice.prediction.calibrated.value,
+        )
+        for choice in (best, *plan.alternatives)
+    ]
+    return _table(("GPU", "GPUs", "servers", "format", "$/h", "TTFT", "ITL", "numbers"), rows)
+
+
+def _lost(plan: Plan) -> str:
+    rows = [
+        (
+            LIMIT[group.limit],
+            f"{group.cases:,}",
+            case_words(group.closest),
+            amount(group.limit, group.closest.needed),
+            amount(group.limit, group.closest.available),
+        )
+        for group in lost_groups(plan)
+    ]
+    return _table(("lost because", "cases", "closest miss", "needs", "has"), rows) if rows else ""
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column left, the others right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

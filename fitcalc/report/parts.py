@@ -1,0 +1,100 @@
+"""Parts that several views share: the latency table and the memory ledger."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from fitcalc.answers import MemoryLedger, Percentiles, Prediction
+from fitcalc.inputs.slo import Slo
+from fitcalc.report.words import CALIBRATED, gib, milliseconds, number
+
+_BAR = 24
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table: first column left, the others right."""
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    return made
+
+
+def latency_table(prediction: Prediction, slo: Slo | None, *, narrow: bool = False) -> Table:
+    """Latency percentiles, beside the promise where there is one."""
+    columns = ("p50", "p99") if narrow else ("mean", "p50", "p90", "p95", "p99")
+    made = table("What users feel", "", *columns, *(("promise",) if slo else ()))
+    rows = (
+        ("TTFT", "first token", prediction.ttft_ms, slo.ttft_ms if slo else None),
+        ("ITL", "between tokens", prediction.itl_ms, slo.itl_ms if slo else None),
+        ("TPOT", "per token", prediction.tpot_ms, None),
+        ("E2E", "whole request", prediction.e2e_ms, slo.e2e_ms if slo else None),
+    )
+    for name, words, found, limit in rows:
+        cells = [milliseconds(float(getattr(found, column))) for column in columns]
+        promise = [_kept(found, slo, limit)] if slo else []
+        made.add_row(name if narrow else f"{words} ({name})", *cells, *promise)
+    return made
+
+
+def _kept(found: Percentiles, slo: Slo, limit: float | None) -> Text:
+    if limit is None:
+        return Text("")
+    kept = found.at(slo.percentile) <= limit
+    mark, style = ("kept", "green") if kept else ("missed", "red")
+    return Text(f"p{slo.percentile:g} <= {milliseconds(limit)} {mark}", style=style)
+
+
+def ledger_rows(memory: MemoryLedger) -> tuple[tuple[str, float], ...]:
+    """Name each part of the card, in the order they are taken; they sum to it. [B]"""
+    return (
+        ("weights", memory.weights_bytes),
+        ("activation peak", memory.activation_bytes),
+        ("buffers outside torch", memory.non_torch_bytes),
+        ("CUDA graphs", memory.cuda_graph_bytes),
+        ("KV cache", memory.kv_cache_bytes),
+        ("left unused", memory.unused_bytes),
+    )
+
+
+def ledger_table(memory: MemoryLedger, *, narrow: bool = False) -> Table:
+    """One card's memory, part by part, as bars."""
+    total = memory.gpu_memory_bytes
+    made = table(f"Memory of each GPU ({gib(total)})", "", "size", "share")
+    if not narrow:
+        made.add_column("", no_wrap=True)
+    for name, size in ledger_rows(memory):
+        share = size / total
+        bar = "#" * max(round(share * _BAR), 1 if size > 0 else 0)
+        made.add_row(name, gib(size), f"{100 * share:.1f} %", *(() if narrow else (bar,)))
+    return made
+
+
+def capacity_words(memory: MemoryLedger) -> str:
+    """Say what the KV cache holds."""
+    return (
+        f"The KV cache holds {memory.kv_cache_tokens:,.0f} tokens "
+        f"({memory.kv_bytes_per_token:,.0f} B a token on each GPU): "
+        f"{memory.max_concurrency:,.1f} requests of {memory.max_model_len:,} tokens at once; "
+        f"the longest single request that fits has {memory.max_model_len_fit:,} tokens."
+        + (" It is tight: another vLLM version may not start." if memory.fits == "tight" else "")
+    )
+
+
+def trust_words(prediction: Prediction) -> str:
+    """Say where the numbers come from and how far off they may be."""
+    low, high = prediction.interval.tpot_ms
+    first, last = prediction.interval.ttft_ms
+    return (
+        f"{prediction.calibrated.value}: {CALIBRATED[prediction.calibrated]}. 8 of 10 servers are "
+        f"expected between {number(first)} and {number(last)} ms mean TTFT and between "
+        f"{number(low)} and {number(high)} ms mean TPOT "
+        f"({prediction.method.replace('_', ' ')})."
+    )

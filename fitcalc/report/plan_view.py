@@ -1,0 +1,212 @@
+"""A plan on a terminal: what to buy, why, what users feel, what it costs, and who lost."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fitcalc.planning.choice import Choice, Plan, PlanQuestion
+from fitcalc.report.lost import case_words, lost_groups
+from fitcalc.report.parts import (
+    capacity_words,
+    latency_table,
+    ledger_table,
+    table,
+    trust_words,
+)
+from fitcalc.report.words import (
+    BOTTLENECK,
+    LIMIT,
+    amount,
+    count,
+    gpu_name,
+    layout,
+    milliseconds,
+    number,
+    usd,
+)
+
+_NARROW = 72
+
+
+def plan_view(plan: Plan, note: str = "", width: int = 80) -> Group:
+    """Lay out a plan, the answer first."""
+    parts: list[RenderableType] = []
+    if plan.best is None:
+        parts += [Text(nothing_words(plan), style="bold red")]
+    else:
+        parts += [*_answer(plan, plan.best, width), _alternatives(plan, plan.best, width)]
+    return Group(*parts, *_lost(plan, width), Text(assumed_words(plan, note)))
+
+
+def headline(best: Choice) -> str:
+    """Say what to buy, in one line."""
+    price = f" for {usd(best.usd_per_hour)} an hour" if best.usd_per_hour else ", price unknown"
+    return (
+        f"{best.gpu_count} x {gpu_name(best.gpu)}{price}: "
+        f"{count(best.replicas, 'vLLM server')} of {count(best.engine.gpus, 'GPU')}"
+    )
+
+
+def reasons(plan: Plan, best: Choice) -> tuple[str, ...]:
+    """Say why this one: against whom it won, what binds, what is left free."""
+    found, asked = best.prediction, plan.question
+    what = (
+        f"{asked.model} in {best.engine.weight_format}, KV cache in {best.engine.kv_cache_dtype}, "
+        f"{layout(best.engine)}, at most {best.engine.max_num_seqs} requests at once."
+    )
+    carries = (
+        f"Each server carries {number(found.requests_per_s)} req/s "
+        f"({number(found.output_tokens_per_s)} output tokens/s) with {number(found.steady_batch)} "
+        f"requests running on average, {100 * found.utilization:.0f} % busy, "
+        f"{100 * found.kv_cache_usage:.0f} % of its KV cache in use; "
+        f"{100 * best.headroom:.0f} % of the rate the promise allows is left free."
+    )
+    binds = f"What binds is {BOTTLENECK[found.bottleneck]}."
+    return what, _against(plan, best), binds, carries
+
+
+def cost_words(best: Choice) -> str:
+    """Say what it costs, and where the price is from."""
+    if best.usd_per_hour is None:
+        return "No price is known for this GPU."
+    return (
+        f"{usd(best.usd_per_hour)} an hour; {usd(best.usd_per_million_output_tokens)} per million "
+        f"output tokens, {usd(best.usd_per_million_tokens, 3)} per million tokens in and out "
+        f"({best.price_source})."
+    )
+
+
+def nothing_words(plan: Plan) -> str:
+    """Say that nothing serves, and what the closest lacks."""
+    lost = plan.closest
+    if lost is None:
+        return "Nothing fits, and no configuration came close."
+    return (
+        f"Nothing fits. Closest: {gpu_name(lost.gpu)} TP{lost.tensor_parallel_size} in "
+        f"{lost.weight_format}: {LIMIT[lost.limit]}, needs {amount(lost.limit, lost.needed)}, "
+        f"has {amount(lost.limit, lost.available)}. {lost.reason}"
+    )
+
+
+def assumed_words(plan: Plan, note: str) -> str:
+    """Name every default that the answer rests on."""
+    asked = plan.question
+    assumed = [f"{name} = {_default(asked, name)}" for name in dict.fromkeys(asked.defaults)]
+    listed = "; ".join(word for word in assumed if not word.endswith(" = "))
+    said = f"{note}. " if note else ""
+    return f"Assumed, because nobody said otherwise: {said}{listed}." if listed or note else ""
+
+
+def _default(asked: PlanQuestion, name: str) -> str:
+    """Show a default; lists of everything are not worth a line."""
+    held = {**dict(asked), **dict(asked.traffic), **dict(asked.slo)}
+    value = held.get(name)
+    if name in ("isl", "osl"):
+        return ""
+    if name in ("gpus", "weight_formats") and isinstance(value, tuple):
+        return f"all {len(value)} that can serve"
+    return "none" if value is None else str(value)
+
+
+def _against(plan: Plan, best: Choice) -> str:
+    others = [c for c in plan.alternatives if c.gpu != best.gpu and c.usd_per_hour is not None]
+    if not others or best.usd_per_hour is None:
+        return "It is the only GPU type with a price that keeps the promise."
+    second = min(others, key=lambda choice: choice.usd_per_hour or 0.0)
+    more = (second.usd_per_hour or 0.0) / best.usd_per_hour - 1.0
+    return (
+        f"It is the cheapest that keeps the promise; next is {second.gpu_count} x "
+        f"{gpu_name(second.gpu)} at {usd(second.usd_per_hour)} an hour ({100 * more:+.0f} %)."
+    )
+
+
+def shell_lines(command: str, width: int) -> str:
+    r"""Break a command into lines that a shell reads as one.
+
+    Examples:
+        >>> print(shell_lines("vllm serve m --tensor-parallel-size 4 --enforce-eager", 36))
+          vllm serve m \
+            --tensor-parallel-size 4 \
+            --enforce-eager
+    """
+    first, *flags = command.split(" --")
+    lines, free = [f"  {first}"], 0
+    for flag in flags:
+        word = f"--{flag}"
+        if len(word) + 1 <= free:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"    {word}")
+        free = width - len(lines[-1]) - len(" \\")
+    return " \\\n".join(lines)
+
+
+def _indented(line: str, style: str = "") -> Padding:
+    return Padding(Text(line, style=style), (0, 0, 0, 2))
+
+
+def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
+    narrow = width < _NARROW
+    command = shell_lines(best.vllm_command, width)
+    return [
+        Text(headline(best), style="bold green"),
+        *(_indented(line) for line in reasons(plan, best)),
+        *(_indented(f"Note: {note}", "yellow") for note in best.notes),
+        Text(""),
+        latency_table(best.prediction, plan.question.slo, narrow=narrow),
+        _indented(f"How sure: {trust_words(best.prediction)}"),
+        Text(""),
+        ledger_table(best.memory, narrow=narrow),
+        _indented(capacity_words(best.memory)),
+        Text("\nWhat it costs", style="bold"),
+        _indented(cost_words(best)),
+        Text(f"\nStart each of the {count(best.replicas, 'server')} with", style="bold"),
+        Text(f"{command}\n", style="cyan", no_wrap=True, overflow="ignore"),
+    ]
+
+
+def _alternatives(plan: Plan, best: Choice, width: int) -> Table:
+    narrow = width < _NARROW
+    wide = () if narrow else ("TTFT", "ITL", "binds", "numbers")
+    made = table("What else would serve", "GPU", "GPUs", "servers", "format", "$/h", *wide)
+    slo = plan.question.slo
+    for choice in (best, *plan.alternatives):
+        found = choice.prediction
+        rest = (
+            milliseconds(found.ttft_ms.at(slo.percentile)),
+            milliseconds(found.itl_ms.at(slo.percentile)),
+            found.bottleneck.value.replace("_", " "),
+            found.calibrated.value,
+        )
+        made.add_row(
+            choice.gpu,
+            str(choice.gpu_count),
+            f"{choice.replicas} x {layout(choice.engine)}",
+            choice.engine.weight_format,
+            usd(choice.usd_per_hour),
+            *(() if narrow else rest),
+            style="green" if choice is best else "",
+        )
+    return made
+
+
+def _lost(plan: Plan, width: int) -> list[RenderableType]:
+    groups, narrow = lost_groups(plan), width < _NARROW
+    if not groups:
+        return []
+    wide = () if narrow else ("GPU types",)
+    made = table("What lost", "because", "cases", *wide, "closest miss", "needs", "has")
+    for group in groups:
+        near = group.closest
+        made.add_row(
+            LIMIT[group.limit],
+            f"{group.cases:,}",
+            *(() if narrow else (str(group.gpus),)),
+            case_words(near),
+            amount(group.limit, near.needed),
+            amount(group.limit, near.available),
+        )
+    return [made]
