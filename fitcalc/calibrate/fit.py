@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,12 +93,34 @@ def fit_attention_prefill(rows: Table, peak_flops: float) -> Fit:
         "eta_flops": Start(0.5, 0.02, 2.0),
         "t0_s": Start(2e-5, 1e-6, 5e-4),
         "length_half": Start(300.0, 1.0, 8192.0),
+        "heads_half": Start(4.0, 0.01, 64.0),
     }
     return fit_law(predict, rows.number("latency_us") * MICRO, starts)
 
 
-def fit_moe(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: float) -> Fit:
-    """Fit ``MoeLaw`` to evenly routed (``balanced``) and skewed rows together."""
+class Routing(NamedTuple):
+    """How unevenly the measured traffic was routed: a property of it, not of a GPU.
+
+    Attributes:
+        dispersion: Evenness of the experts' popularity. [1]
+        imbalance: Relative spread of the experts' loads. [1]
+    """
+
+    dispersion: float
+    imbalance: float
+
+
+def fit_moe(
+    rows: Table,
+    peak_flops: float,
+    bandwidth: float,
+    weight_bytes: float,
+    routing: Routing | None = None,
+) -> Fit:
+    """Fit ``MoeLaw`` to evenly routed (``balanced``) and skewed rows together.
+
+    A given ``routing`` is kept; without one it is fitted too.
+    """
     tokens, hidden, inter, topk, experts, tp, ep = (
         rows.number(c)
         for c in (
@@ -109,7 +133,8 @@ def fit_moe(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: floa
     each = np.clip(tokens * topk, ep, experts) / ep
 
     def predict(values: Values) -> Array:
-        law = MoeLaw(peak_flops=peak_flops, bandwidth=bandwidth, **values)
+        given = values if routing is None else {**values, **routing._asdict()}
+        law = MoeLaw(peak_flops=peak_flops, bandwidth=bandwidth, **given)
         evenly = experts_s(tokens * topk / ep, each, params, width, weight_bytes, law)
         skewed = moe_s(tokens, hidden, inter, topk, experts, weight_bytes, law, tp=tp, ep=ep)
         return np.where(even, evenly, skewed)
@@ -120,9 +145,10 @@ def fit_moe(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: floa
         "t0_s": Start(1.5e-5, 1e-6, 3e-4),
         "rows_half": Start(16.0, 0.01, 256.0),
         "passes": Start(2.0, 0.01, 64.0),
-        "dispersion": Start(1.0, 0.05, 50.0),
-        "imbalance": Start(1.0, 0.01, 8.0),
     }
+    if routing is None:
+        free = {"dispersion": Start(1.0, 0.05, 50.0), "imbalance": Start(1.0, 0.01, 8.0)}
+        starts.update(free)
     return fit_law(predict, rows.number("latency_us") * MICRO, starts)
 
 
@@ -140,7 +166,25 @@ def fit_all_reduce(rows: Table, ranks: int, link_bandwidth: float) -> Fit:
         "ring_s": Start(2e-5, 1e-7, 1e-3),
         "eta_ring": Start(0.6, 0.01, 1.2),
     }
-    return fit_law(predict, rows.number("latency_us") * MICRO, starts)
+    fit = fit_law(predict, rows.number("latency_us") * MICRO, starts)
+    return by_floor(fit) if ranks == 2 else fit
+
+
+def by_floor(fit: Fit) -> Fit:
+    """Call the lower floor one-shot: among two ranks both algorithms move the same bytes."""
+    if fit.values["one_shot_s"] <= fit.values["ring_s"]:
+        return fit
+    other = {
+        "one_shot_s": "ring_s",
+        "eta_one_shot": "eta_ring",
+        "ring_s": "one_shot_s",
+        "eta_ring": "eta_one_shot",
+    }
+    return replace(
+        fit,
+        values={name: fit.values[twin] for name, twin in other.items()},
+        standard_errors={name: fit.standard_errors[twin] for name, twin in other.items()},
+    )
 
 
 def fit_exchange(rows: Table, ranks: int, link_bandwidth: float) -> Fit:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fitcalc.calibrate import fit, rows, tables
-from fitcalc.calibrate.results import Result
+from fitcalc.calibrate.results import Result, pooled
 from fitcalc.calibrate.rows import FORMATS, KV_BYTES, KV_KEYS
+from fitcalc.calibrate.solve import Fit
 from fitcalc.calibrate.tables import Table, read_table
 from fitcalc.catalog.gpu import Gpu
 
@@ -47,8 +48,8 @@ def read_measured(folder: Path) -> Measured:
     )
 
 
-def fit_gpu(gpu: Gpu, data: Measured) -> list[Result]:
-    """Fit every law that a GPU was measured for."""
+def fit_gpu(gpu: Gpu, data: Measured, routing: Fit) -> list[Result]:
+    """Fit every law that a GPU was measured for; the routing is that of all GPUs."""
     dense = list(gemms(gpu, data.gemm))
     prefill = list(prefills(gpu, data.attention_prefill))
     eta = {result.key: result.fit.values["eta_flops"] for result in prefill}
@@ -56,7 +57,7 @@ def fit_gpu(gpu: Gpu, data: Measured) -> list[Result]:
         *dense,
         *decodes(gpu, data.attention_decode, eta),
         *prefill,
-        *moes(gpu, data.moe),
+        *moes(gpu, data.moe, routing),
         *glue(gpu, data.elementwise),
         *collectives(gpu, data.collectives),
     ]
@@ -103,14 +104,35 @@ def prefills(gpu: Gpu, table: Table) -> Iterator[Result]:
             yield Result("attention_prefill", key, "bf16", engine(chosen), got)
 
 
-def moes(gpu: Gpu, table: Table) -> Iterator[Result]:
+def fit_routing(gpus: Sequence[Gpu], data: Measured) -> Fit:
+    """Fit the routing of the measured traffic: the median over GPUs and formats."""
+    names = fit.Routing._fields
+    fits = [result.fit for gpu in gpus for result in moes(gpu, data.moe, None)]
+    return pooled([
+        replace(
+            one,
+            values={name: one.values[name] for name in names},
+            standard_errors={name: one.standard_errors[name] for name in names},
+        )
+        for one in fits
+    ])  # fmt: skip
+
+
+def moes(gpu: Gpu, table: Table, routing: Fit | None) -> Iterator[Result]:
     """Fit the fused experts of each format."""
     for dtype, form in FORMATS.items():
         chosen = rows.moe_rows(table, gpu.id, dtype)
         if chosen is None:
             continue
         peak = peak_key(gpu, form.compute)
-        got = fit.fit_moe(chosen, gpu.peak_flops[peak], gpu.memory_bandwidth, form.weight_bytes)
+        given = None if routing is None else fit.Routing(**routing.values)
+        got = fit.fit_moe(
+            chosen, gpu.peak_flops[peak], gpu.memory_bandwidth, form.weight_bytes, given
+        )
+        if routing is not None:
+            values = {**got.values, **routing.values}
+            errors = {**got.standard_errors, **routing.standard_errors}
+            got = replace(got, values=values, standard_errors=errors)
         yield Result("moe", form.key, peak, engine(chosen), got)
 
 

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fitcalc.calibrate.measured import fit_gpu, read_measured
+from fitcalc.calibrate.measured import fit_gpu, fit_routing, read_measured
 from fitcalc.calibrate.results import Result, pooled, to_toml
 from fitcalc.calibrate.rows import SYSTEMS
-from fitcalc.catalog.gpu import load_gpu
+from fitcalc.catalog.gpu import load_gpu, load_gpus
 from fitcalc.errors import TableError
 
 RESULTS = Path(__file__).parents[2] / "calibration" / "results"
@@ -32,7 +32,9 @@ def rebuild(folder: Path, out: Path = RESULTS) -> Mapping[str, Sequence[Result]]
     """
     data = read_measured(folder)
     out.mkdir(parents=True, exist_ok=True)
-    results = {gpu_id: fit_gpu(load_gpu(gpu_id), data) for gpu_id in SYSTEMS}
+    gpus = load_gpus(SYSTEMS)
+    routing = fit_routing(gpus, data)
+    results = {gpu.id: fit_gpu(gpu, data, routing) for gpu in gpus}
     for gpu_id, rows in results.items():
         source = SOURCE.format(system=SYSTEMS[gpu_id])
         write(out / f"{gpu_id}.toml", to_toml(gpu_id, source, rows))

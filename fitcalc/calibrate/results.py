@@ -25,7 +25,6 @@ class Result:
         peak: Number format of the peak it is a fraction of; empty where none is.
         engine: Whose kernels were timed.
         fit: The coefficients.
-        floor: Median relative error of latency = t0 + ideal / efficiency on the same rows. [1]
     """
 
     law: str
@@ -33,7 +32,6 @@ class Result:
     peak: str
     engine: str
     fit: Fit
-    floor: float | None = None
 
 
 def unit(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
+from fitcalc.catalog.gpu import gpu_ids
 from fitcalc.catalog.tables import Toml, read_toml, root
 from fitcalc.errors import TableError
 from fitcalc.units import to_base
@@ -49,7 +50,7 @@ def fitted_ids() -> frozenset[str]:
     """Return the ids of the GPUs that have results of their own."""
     names = (path.name for path in root().joinpath(*_FOLDER).iterdir())
     stems = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-    return frozenset(stems) - {DEFAULT}
+    return frozenset(stems) & frozenset(gpu_ids())
 
 
 @cache

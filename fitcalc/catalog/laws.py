@@ -60,13 +60,15 @@ class AttentionPrefillLaw(NamedTuple):
         peak_flops: Dense peak of the attention's format. [FLOP/s]
         eta_flops: Fraction of the peak reached by long prompts. [1]
         t0_s: Floor of a launch. [s]
-        length_half: Length at which half of ``eta_flops`` is reached. [tokens]
+        length_half: Length at which half of ``eta_flops`` is reached with many heads. [tokens]
+        heads_half: Heads that a token's own cost counts more than there are. [1]
     """
 
     peak_flops: Values
     eta_flops: Values
     t0_s: Values
     length_half: Values
+    heads_half: Values
 
 
 class MoeLaw(NamedTuple):

@@ -159,9 +159,10 @@ def attention_prefill_s(
 ) -> Values:
     r"""Time of one layer's causal prefill attention on one rank. [s]
 
-    $$t_0 + \frac{4 h d (P + n l_h / 2)}{\eta \pi}$$
+    $$t_0 + \frac{4 d (h P + (h + h_h) n l_h / 2)}{\eta \pi}$$
 
-    so that a whole prompt of n tokens (P = n²/2) reaches the fraction $\eta n / (n + l_h)$.
+    so that a whole prompt of n tokens (P = n²/2) with many heads reaches the fraction
+    $\eta n / (n + l_h)$; with few heads each token's own cost is shared by fewer.
 
     Args:
         token_pairs: Queries times keys under the causal mask, $P$: over chunks, n x prefix + n²/2.
@@ -175,12 +176,12 @@ def attention_prefill_s(
         T. Dao, "FlashAttention-2", ICLR 2024: FLOPs of the causal forward pass.
 
     Examples:
-        >>> ideal = AttentionPrefillLaw(1e15, 1.0, 0.0, 0.0)
+        >>> ideal = AttentionPrefillLaw(1e15, 1.0, 0.0, 0.0, 0.0)
         >>> round(attention_prefill_s(8192**2 / 2, 8192, 32, 128, ideal) * 1e6)
         550
     """
-    pairs = token_pairs + 0.5 * tokens * law.length_half
-    work = 4.0 * num_heads * head_dim * pairs
+    own = 0.5 * (num_heads + law.heads_half) * tokens * law.length_half
+    work = 4.0 * head_dim * (num_heads * token_pairs + own)
     return law.t0_s * present(tokens) + work / (law.eta_flops * law.peak_flops)
 
 
