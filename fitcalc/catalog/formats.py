@@ -211,12 +211,12 @@ def load_weight_format(name: str) -> WeightFormat:
         raise InvalidValue("quantization", name, fix)
     known = _by_name(_weights())
     if _plain(name) not in known:
-        raise UnknownName("format", name, known)
+        raise UnknownName("format", name, known, f"known: {', '.join(_weights())}.")
     return _weights()[known[_plain(name)]]
 
 
 def checkpoint_methods() -> frozenset[str]:
-    """vLLM's quantization methods that leave the format to the checkpoint, in plain spelling."""
+    """Methods of vLLM that leave the format to the checkpoint, in plain spelling."""
     return frozenset({"compressed_tensors", "modelopt_mixed", "auto"})
 
 
@@ -233,7 +233,7 @@ def load_kv_format(name: str) -> KvFormat:
     """
     known = _by_name(_kv())
     if _plain(name) not in known:
-        raise UnknownName("kv cache format", name, known)
+        raise UnknownName("KV cache format", name, known, f"known: {', '.join(_kv())}.")
     return _kv()[known[_plain(name)]]
 
 

@@ -114,7 +114,7 @@ class LlmModel:
         return any(layer.moe is not None for layer in self.layers)
 
 
-def from_config(  # noqa: PLR0913 - where a model comes from is part of it
+def from_config(
     config: Mapping[str, object],
     id: str,  # noqa: A002 - the field's name
     *,
@@ -173,9 +173,7 @@ def _dtype(top: Config, text: Config) -> str:
     return "bfloat16"
 
 
-def _distinct(
-    parts: Parts, ignore: tuple[str, ...]
-) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+def _distinct(parts: Parts, ignore: tuple[str, ...]) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
     """Return the distinct layers, and for each layer of the model which of them it is."""
     single = names_layers(ignore)
     marked: dict[tuple[int, int], Layer] = {}

@@ -78,9 +78,7 @@ def gemms(
     return RankGemms(layers, Gemm("lm_head", n, k, TensorKind.LM_HEAD, 1.0, quantized))
 
 
-def _fused(
-    tensors: tuple[Tensor, ...], split: Parallel, how: Stored | None
-) -> tuple[Gemm, ...]:
+def _fused(tensors: tuple[Tensor, ...], split: Parallel, how: Stored | None) -> tuple[Gemm, ...]:
     """Join the tensors of one label along n."""
     joined: dict[str, Gemm] = {}
     for tensor in tensors:
@@ -95,7 +93,7 @@ def _fused(
     return tuple(joined.values())
 
 
-def divisibility(  # noqa: PLR0913 - vLLM's own parallel settings, by their names
+def divisibility(
     model: LlmModel,
     weight_format: WeightFormat | None = None,
     *,
@@ -131,9 +129,7 @@ def divisibility(  # noqa: PLR0913 - vLLM's own parallel settings, by their name
 
 
 def _refusal(needed: float, available: float, reason: str) -> Rejection:
-    return Rejection(
-        limit=Limit.DIVISIBILITY, needed=needed, available=available, reason=reason
-    )
+    return Rejection(limit=Limit.DIVISIBILITY, needed=needed, available=available, reason=reason)
 
 
 def _heads(mixer: Attention | State | None, tp: int) -> Rejection | None:

@@ -182,7 +182,7 @@ def stage_layers(num_hidden_layers: int, pp: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=65536)
-def rank_weight_bytes(  # noqa: PLR0913 - vLLM's own parallel settings, by their names
+def rank_weight_bytes(
     model: LlmModel,
     weight_format: WeightFormat | None = None,
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fitcalc.catalog.architectures.parts import Attention, Moe, Shard, Tensor, TensorKind
 
@@ -10,7 +10,7 @@ Tensors = tuple[Tensor, ...]
 FP32 = 4
 
 
-def linear(  # noqa: PLR0913 - a matrix is its name, two sizes, its split and its GEMM
+def linear(
     name: str, rows: int, cols: int, shard: Shard, gemm: str, *, bias: bool = False, heads: int = 0
 ) -> Tensors:
     """Return a matrix and, if it has one, its bias."""
@@ -43,24 +43,20 @@ def attention(
     k_eq_v: bool = False,
     prefix: str = "self_attn",
 ) -> Tensors:
-    """Query, key, value and output matrices; ``gate`` doubles the query, ``k_eq_v`` drops v."""
+    """Query, key, value and output matrices.
+
+    ``gate`` doubles the query; with ``k_eq_v`` the value is vLLM's copy of the key's matrix.
+    """
     q = a.num_attention_heads * a.head_dim * (2 if gate else 1)
     k = a.num_key_value_heads * a.head_dim
     v = a.num_key_value_heads * a.v_head_dim
     heads = a.num_key_value_heads
     tensors = linear(f"{prefix}.q_proj", q, hidden, Shard.COLUMN, "qkv_proj", bias=bias)
-    if not a.shares_kv:
-        tensors += linear(
-            f"{prefix}.k_proj", k, hidden, Shard.KV, "qkv_proj", bias=bias, heads=heads
-        )
-        if not k_eq_v:
-            tensors += linear(
-                f"{prefix}.v_proj", v, hidden, Shard.KV, "qkv_proj", bias=bias, heads=heads
-            )
+    tensors += linear(f"{prefix}.k_proj", k, hidden, Shard.KV, "qkv_proj", bias=bias, heads=heads)
+    value = linear(f"{prefix}.v_proj", v, hidden, Shard.KV, "qkv_proj", bias=bias, heads=heads)
+    tensors += tuple(replace(t, duplicate=k_eq_v) for t in value)
     out = a.num_attention_heads * a.v_head_dim
-    return tensors + linear(
-        f"{prefix}.o_proj", hidden, out, Shard.ROW, "o_proj", bias=output_bias
-    )
+    return tensors + linear(f"{prefix}.o_proj", hidden, out, Shard.ROW, "o_proj", bias=output_bias)
 
 
 def mlp(
@@ -115,8 +111,8 @@ def experts(moe: Moe, hidden: int, style: ExpertStyle | None = None) -> Tensors:
     if s.score_bias:
         tensors += vector(f"{s.prefix}.gate.e_score_correction_bias", count, dtype_bytes=FP32)
     for name in names:
-        tensors += _expert(f"{where}.{name}", size, width, Shard.COLUMN, count, s)
-    tensors += _expert(f"{where}.down_proj", width, size, Shard.ROW, count, s)
+        tensors += _expert(f"{where}.{name}", size, width, Shard.COLUMN, count=count, bias=s.bias)
+    tensors += _expert(f"{where}.down_proj", width, size, Shard.ROW, count=count, bias=s.bias)
     if s.latent:
         tensors += linear(
             f"{s.prefix}.fc1_latent_proj", s.latent, hidden, Shard.REPLICATED, "latent_in"
@@ -129,18 +125,16 @@ def experts(moe: Moe, hidden: int, style: ExpertStyle | None = None) -> Tensors:
             hidden, moe.shared_intermediate_size, gated=s.gated, prefix=f"{s.prefix}.shared_experts"
         )
         if s.shared_gate:
-            tensors += linear(
-                f"{s.prefix}.shared_expert_gate", 1, hidden, Shard.REPLICATED, ""
-            )
+            tensors += linear(f"{s.prefix}.shared_expert_gate", 1, hidden, Shard.REPLICATED, "")
     return tensors
 
 
-def _expert(name: str, rows: int, cols: int, shard: Shard, count: int, s: ExpertStyle) -> Tensors:
+def _expert(name: str, rows: int, cols: int, shard: Shard, *, count: int, bias: bool) -> Tensors:
     label = "experts_down" if shard is Shard.ROW else "experts_gate_up"
     tensors: Tensors = (
         Tensor(name, rows, cols, TensorKind.EXPERT, shard, experts=count, gemm=label),
     )
-    if s.bias:
+    if bias:
         split = Shard.REPLICATED if shard is Shard.ROW else shard
         tensors += (
             Tensor(f"{name}.bias", rows, 1, TensorKind.EXPERT, split, experts=count),
@@ -163,3 +157,8 @@ def embeddings(
     if head_bias:
         tensors += (Tensor("lm_head.bias", vocab, 1, TensorKind.OTHER, Shard.VOCAB),)
     return tensors
+
+
+def table(name: str, rows: int, cols: int) -> Tensors:
+    """Return an embedding besides the input's."""
+    return (Tensor(name, rows, cols, TensorKind.EMBEDDING, Shard.VOCAB),)

@@ -99,7 +99,7 @@ class Config:
         return tuple(cast("Sequence[str]", values))
 
     def integers(self, key: str, length: int | None = None) -> tuple[int, ...] | None:
-        """Read a list of whole numbers from 0, one a layer if ``length`` is given; None if absent."""
+        """Read a list of whole numbers from 0, one a layer if ``length`` is given, or None."""
         values = self._sequence(key, length)
         if values is None:
             return None

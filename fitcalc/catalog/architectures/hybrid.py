@@ -62,10 +62,13 @@ def nemotron_layer(config: Config, kind: str) -> Layer:
     norm = blocks.vector("norm", hidden)
     if kind == "mamba":
         mixer, tensors = state.mamba2(
-            config, config.integer("mamba_num_heads"), config.integer("mamba_head_dim"),
-            config.integer("n_groups"), config.integer("ssm_state_size"),
-            config.integer("conv_kernel"),
-        )  # fmt: skip
+            config,
+            heads=config.integer("mamba_num_heads"),
+            size=config.integer("mamba_head_dim"),
+            groups=config.integer("n_groups"),
+            state=config.integer("ssm_state_size"),
+            kernel=config.integer("conv_kernel"),
+        )
         return Layer(mixer, None, 0, tensors + norm)
     if kind == "attention":
         heads = gqa(config)
@@ -75,9 +78,7 @@ def nemotron_layer(config: Config, kind: str) -> Layer:
         return Layer(heads, None, 0, blocks.attention(heads, hidden, prefix="mixer") + norm)
     if kind == "moe":
         routed = moe(config)
-        return Layer(
-            None, routed, 0, blocks.experts(routed, hidden, nemotron_style(config)) + norm
-        )
+        return Layer(None, routed, 0, blocks.experts(routed, hidden, nemotron_style(config)) + norm)
     size = config.integer("intermediate_size")
     return Layer(None, None, size, blocks.mlp(hidden, size, gated=False, prefix="mixer") + norm)
 
@@ -131,9 +132,13 @@ def granite_hybrid_layers(config: Config) -> tuple[Layer, ...]:
     inner = config.integer("mamba_expand", default=2) * hidden
     heads = config.integer("mamba_n_heads")
     mamba = state.mamba2(
-        config, heads, inner // heads, config.integer("mamba_n_groups"),
-        config.integer("mamba_d_state"), config.integer("mamba_d_conv"),
-    )  # fmt: skip
+        config,
+        heads=heads,
+        size=inner // heads,
+        groups=config.integer("mamba_n_groups"),
+        state=config.integer("mamba_d_state"),
+        kernel=config.integer("mamba_d_conv"),
+    )
     attends = gqa(config)
     shared = config.integer("shared_intermediate_size")
     tensors = blocks.vector("layernorms", hidden, copies=2)
@@ -161,5 +166,3 @@ def minimax_m1_layers(config: Config) -> tuple[Layer, ...]:
     full = Layer(heads, routed, 0, blocks.attention(heads, hidden) + tensors)
     recurrent = Layer(linear[0], routed, 0, linear[1] + tensors)
     return tuple(full if kind else recurrent for kind in kinds)
-
-

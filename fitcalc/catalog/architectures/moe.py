@@ -36,9 +36,7 @@ STYLES: dict[str, MoeStyle] = {
         ExpertStyle(),
     ),
     "PhiMoEForCausalLM": MoeStyle(
-        DenseStyle(
-            bias="attention_bias", output_bias="attention_bias", norms=4, final_norm=2
-        ),
+        DenseStyle(bias="attention_bias", output_bias="attention_bias", norms=4, final_norm=2),
         BLOCK_SPARSE,
     ),
     "Glm4MoeForCausalLM": MoeStyle(
@@ -79,9 +77,7 @@ def moe(config: Config, layer: int = 0) -> Moe:
     return Moe(count, top_k, size, shared)
 
 
-def _each(
-    config: Config, keys: tuple[str, ...], layer: int, default: int | None = None
-) -> int:
+def _each(config: Config, keys: tuple[str, ...], layer: int, default: int | None = None) -> int:
     for key in keys:
         if key in config and not isinstance(config.data[key], int | float | str):
             values = config.integers(key, layer + 1)

@@ -42,9 +42,12 @@ def glm(config: Config, layers: tuple[Layer, ...]) -> blocks.Tensors:
 
 
 def bare(config: Config, layers: tuple[Layer, ...]) -> blocks.Tensors:
-    """MTP whose embedding and head are those of the model: GLM 5, MiMo."""
+    """MTP that shares embedding and head: GLM 5, MiMo; its layer is of the fullest kind."""
     count = config.integer("num_nextn_predict_layers", default=0, least=0)
-    return as_mtp((layers[-1].tensors + joint(config.integer("hidden_size"), 3)) * count)
+    if not count:
+        return ()
+    last = max(layers, key=lambda layer: sum(t.parameters for t in layer.tensors))
+    return as_mtp((last.tensors + joint(config.integer("hidden_size"), 3)) * count)
 
 
 def nemotron(config: Config, layers: tuple[Layer, ...]) -> blocks.Tensors:

@@ -52,7 +52,8 @@ class Tensor:
     ``rows`` are out features and ``cols`` in features (1 for a vector). ``gemm`` labels the fused
     matrix product it belongs to in vLLM ("" = none). ``heads`` counts the key/value heads of a
     ``KV`` tensor. ``dtype_bytes`` is set where the dtype is not the model's (0 = the model's).
-    ``ignored``: the checkpoint's quantization leaves it in 16 bits.
+    ``ignored``: the checkpoint's quantization leaves it in 16 bits. ``duplicate``: vLLM's second
+    copy of another tensor, in memory but not in the checkpoint.
     """
 
     name: str
@@ -66,11 +67,12 @@ class Tensor:
     heads: int = 0
     dtype_bytes: int = 0
     ignored: bool = False
+    duplicate: bool = False
 
     @property
     def parameters(self) -> int:
-        """Number of weights over all ranks. [1]"""
-        return self.rows * self.cols * self.experts * self.copies
+        """Number of weights in the checkpoint, over all ranks. [1]"""
+        return 0 if self.duplicate else self.rows * self.cols * self.experts * self.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class StateKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateShape:
-    """One state tensor of a sequence, before tensor parallelism, whose axis ``tp_axis`` tp splits."""
+    """One state tensor of a sequence before tensor parallelism, which splits ``tp_axis``."""
 
     name: str
     shape: tuple[int, ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 
-from fitcalc.catalog.architectures import blocks, dense, hybrid, mla, moe, mtp, vision
+from fitcalc.catalog.architectures import blocks, dense, hybrid, mixed, mla, moe, mtp, vision
 from fitcalc.catalog.architectures.config import Config
 from fitcalc.catalog.architectures.parts import Layer
 
@@ -26,6 +26,7 @@ class Architecture:
     final_norm: int = 1
     vision: Callable[[Config, Config], blocks.Tensors] | None = None
     mtp: Callable[[Config, Layers], blocks.Tensors] | None = None
+    beside: Callable[[Config], blocks.Tensors] | None = None
 
 
 def _dense(name: str) -> Architecture:
@@ -60,12 +61,19 @@ ARCHITECTURES: dict[str, Architecture] = {
     "JambaForCausalLM": Architecture(hybrid.jamba_layers),
     "GraniteMoeHybridForCausalLM": Architecture(hybrid.granite_hybrid_layers, tied=True),
     "MiniMaxM1ForCausalLM": Architecture(hybrid.minimax_m1_layers),
+    "Gemma4ForCausalLM": Architecture(mixed.gemma4_layers, tied=True, beside=mixed.gemma4_outer),
+    "MiMoV2FlashForCausalLM": Architecture(mixed.mimo_v2_layers),
+    "FalconForCausalLM": Architecture(mixed.falcon_layers, tied=True, final_norm=2),
+    "SarvamMLAForCausalLM": Architecture(mla.deepseek_layers),
 }
 _WRAPPERS: dict[str, tuple[str, Callable[[Config, Config], blocks.Tensors] | None]] = {
     "Gemma3ForConditionalGeneration": ("Gemma3ForCausalLM", vision.siglip),
-    "KimiK25ForConditionalGeneration": ("DeepseekV3ForCausalLM", None),
+    "Gemma4ForConditionalGeneration": ("Gemma4ForCausalLM", vision.gemma4),
+    "KimiK25ForConditionalGeneration": ("DeepseekV3ForCausalLM", vision.moonvit),
     "Llama4ForConditionalGeneration": ("Llama4ForCausalLM", vision.llama4),
     "Mistral3ForConditionalGeneration": ("MistralForCausalLM", vision.pixtral),
+    "Qwen2VLForConditionalGeneration": ("Qwen2ForCausalLM", vision.qwen2_vl),
+    "Qwen2_5_VLForConditionalGeneration": ("Qwen2ForCausalLM", vision.qwen25_vl),
     "Qwen3VLForConditionalGeneration": ("Qwen3ForCausalLM", vision.qwen_vl),
     "Qwen3VLMoeForConditionalGeneration": ("Qwen3MoeForCausalLM", vision.qwen_vl),
     "Qwen3_5ForConditionalGeneration": ("Qwen3NextForCausalLM", vision.qwen_vl),
@@ -112,6 +120,8 @@ def build(config: Config) -> Parts:
     tower = config.sub("vision_config")
     if tower is not None and architecture.vision is not None:
         outer += architecture.vision(tower, text)
+    if architecture.beside is not None:
+        outer += architecture.beside(text)
     if architecture.mtp is not None:
         outer += architecture.mtp(text, layers)
     return Parts(name, text, layers, outer, tied)

@@ -42,8 +42,8 @@ def gdn(config: Config) -> tuple[State, blocks.Tensors]:
 
 
 def mamba2(
-    config: Config, heads: int, size: int, groups: int, state: int, kernel: int
-) -> tuple[State, blocks.Tensors]:  # noqa: PLR0913 - the five sizes of a Mamba-2 mixer
+    config: Config, *, heads: int, size: int, groups: int, state: int, kernel: int
+) -> tuple[State, blocks.Tensors]:
     """Mamba-2 mixer of Nemotron-H and Granite 4."""
     hidden, inner = config.integer("hidden_size"), heads * size
     conv = inner + 2 * groups * state
@@ -58,9 +58,7 @@ def mamba2(
     tensors += blocks.vector(f"{p}.D", heads, Shard.COLUMN)
     tensors += blocks.vector(f"{p}.dt_bias", heads, Shard.COLUMN)
     tensors += blocks.vector(f"{p}.norm", inner, Shard.COLUMN)
-    tensors += blocks.linear(
-        f"{p}.out_proj", hidden, inner, Shard.ROW, "mamba_out_proj", bias=bias
-    )
+    tensors += blocks.linear(f"{p}.out_proj", hidden, inner, Shard.ROW, "mamba_out_proj", bias=bias)
     shapes = (
         StateShape("conv", (conv, kernel - 1), HALF),
         StateShape("ssm", (heads, size, state), state_bytes(config)),
@@ -81,9 +79,7 @@ def mamba1(config: Config) -> tuple[State, blocks.Tensors]:
     tensors += blocks.vector(f"{p}.conv1d", inner * kernel, Shard.COLUMN)
     tensors += blocks.vector(f"{p}.conv1d.bias", inner, Shard.COLUMN)
     tensors += blocks.linear(f"{p}.x_proj", rank + 2 * state, inner, Shard.ROW, "mamba_x_proj")
-    tensors += blocks.linear(
-        f"{p}.dt_proj", inner, rank, Shard.COLUMN, "mamba_dt_proj", bias=True
-    )
+    tensors += blocks.linear(f"{p}.dt_proj", inner, rank, Shard.COLUMN, "mamba_dt_proj", bias=True)
     tensors += blocks.vector(f"{p}.A_log", inner * state, Shard.COLUMN, dtype_bytes=blocks.FP32)
     tensors += blocks.vector(f"{p}.D", inner, Shard.COLUMN)
     tensors += blocks.vector(f"{p}.dt_bc_layernorm", rank + 2 * state)
