@@ -45,7 +45,7 @@ def _option(name: str) -> inspect.Parameter:
     option = typer.Option(
         switch,
         *_SHORT.get(name, ()),
-        help=f"[default: {default}]",
+        help=f"(default {default})",
         rich_help_panel="vLLM's settings",
     )
     return inspect.Parameter(

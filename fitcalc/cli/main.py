@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from importlib import import_module
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from fitcalc.cli import check, configuration, dashboard, plan, tables
 from fitcalc.errors import FitcalcError
 
 WRONG_QUESTION = 2
@@ -17,24 +17,60 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 FITCALC_FAILED = 70
 
-app = typer.Typer(
-    name="fitcalc",
-    help="Which GPU, how many, which settings, at what cost, for this model and this traffic.",
-    epilog="Exit codes: 0 an answer, 1 nothing fits or a check failed, 2 the question was wrong.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-app.command("plan")(plan.plan)
-app.command("fit")(configuration.fit)
-app.command("predict")(configuration.predict)
-app.command("simulate")(configuration.simulate)
-app.command("explain")(configuration.explain)
-app.command("check")(check.check)
-app.command("gpus")(tables.gpus)
-app.command("models")(tables.models)
-app.command("dashboard")(dashboard.dashboard)
+COMMANDS = {
+    "plan": ("plan", "Plan the cheapest GPUs and vLLM settings that keep a latency promise."),
+    "fit": ("configuration", "Show what one GPU's memory holds: weights, KV cache, users."),
+    "predict": ("configuration", "Predict the latency and throughput of one server."),
+    "simulate": ("configuration", "Run traffic or a trace through vLLM's scheduler."),
+    "explain": ("configuration", "Print each equation of a prediction with its numbers."),
+    "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
+    "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
+    "models": ("tables", "List, search or show models."),
+    "dashboard": ("dashboard", "Open the dashboard in a browser."),
+}
+"""Each command: the module that holds it, and its help."""
+
+
+def build(asked: str | None) -> typer.Typer:
+    """Build the command line; only the command that is asked for is imported."""
+    app = typer.Typer(
+        name="fitcalc",
+        help="Which GPU, how many, which settings, at what cost, for this model and this traffic.",
+        epilog="Exit codes: 0 an answer, 1 nothing fits or a check failed, "
+        "2 the question was wrong.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.callback()(_top)
+    for name, (module, words) in COMMANDS.items():
+        held = import_module(f"fitcalc.cli.{module}") if name == asked else None
+        app.command(name, help=words)(_not_asked if held is None else getattr(held, name))
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fitcalc {version('fitcalc')}")
+        raise typer.Exit
+
+
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+def _not_asked() -> None:
+    """Stand for a command in the list of commands."""
 
 
 @runtime_checkable
@@ -55,8 +91,9 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         0 an answer; 1 nothing fits, or a check failed; 2 the question was wrong.
     """
+    asked = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        code = app(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
+        code = build(asked)(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
     except FitcalcError as error:
         return _say(str(error), WRONG_QUESTION)
@@ -80,11 +117,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)  # noqa: T201
+    if sentence:
+        print(sentence, file=sys.stderr)  # noqa: T201
     return code
 
 
 def _sentence(message: str) -> str:
     """Join the parser's lines to one sentence."""
     text = " ".join(message.split())
-    return text if text.endswith((".", "?")) else f"{text}."
+    return text if text.endswith((".", "?", ")")) or not text else f"{text}."

@@ -55,26 +55,25 @@ PrefixHit = Annotated[
 Ttft = Annotated[
     float | None,
     typer.Option(
-        help=f"Longest time to first token in ms [default: {_SLO['ttft_ms'].default:g}].",
+        help=f"Longest time to first token in ms (default {_SLO['ttft_ms'].default:g}).",
         rich_help_panel=_PROMISE,
     ),
 ]
 Itl = Annotated[
     float | None,
     typer.Option(
-        help=f"Longest gap between output tokens in ms [default: {_SLO['itl_ms'].default:g}].",
+        help=f"Longest gap between output tokens in ms (default {_SLO['itl_ms'].default:g}).",
         rich_help_panel=_PROMISE,
     ),
 ]
 E2e = Annotated[
     float | None,
-    typer.Option(help="Longest whole request in ms [default: none].", rich_help_panel=_PROMISE),
+    typer.Option(help="Longest whole request in ms (default none).", rich_help_panel=_PROMISE),
 ]
 Percentile = Annotated[
     float | None,
     typer.Option(
-        help=f"Percentile that keeps the promise, 50 to 99 [default: "
-        f"{_SLO['percentile'].default:g}].",
+        help=f"Percentile that is promised, 50 to 99 (default {_SLO['percentile'].default:g}).",
         rich_help_panel=_PROMISE,
     ),
 ]

@@ -41,7 +41,7 @@ def plan(
     ] = None,
     cloud: Annotated[
         str | None,
-        typer.Option(help="Only this cloud [default: the cheapest].", rich_help_panel=_LIMITS),
+        typer.Option(help="Only this cloud (default the cheapest).", rich_help_panel=_LIMITS),
     ] = None,
     headroom: Annotated[
         float | None,
@@ -53,7 +53,7 @@ def plan(
     quantization: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this weight format; may be repeated [default: all that serve].",
+            help="Only this weight format; may be repeated (default all that serve).",
             rich_help_panel=_SERVER,
         ),
     ] = None,
