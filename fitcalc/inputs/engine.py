@@ -119,10 +119,10 @@ _MEDIUM_CARD_BYTES = 70 * GIB
 def default_batch_limits(gpu: Gpu, version: str) -> tuple[int, int]:
     """Return vLLM's own (max_num_batched_tokens, max_num_seqs) of ``vllm serve`` on a GPU.
 
-    Source: vllm/engine/arg_utils.py, ``_set_default_args`` (0.33.0, lines 2940-3039); the class
-    of 160 GiB came with 0.2x, before which 70 GiB cards and larger shared one row.
+    Source: vllm/engine/arg_utils.py, ``get_batch_defaults`` (0.33.0, lines 2940-3039); the class
+    of 160 GiB came with 0.28, before which 70 GiB cards and larger shared one row.
     """
-    large = gpu.memory_bytes >= _LARGE_CARD_BYTES and release(version) >= (0, 18)
+    large = gpu.memory_bytes >= _LARGE_CARD_BYTES and release(version) >= (0, 28)
     if large:
         return 16384, 1024
     if gpu.memory_bytes >= _MEDIUM_CARD_BYTES and "a100" not in gpu.name.lower():
@@ -142,6 +142,7 @@ def resolve(
     longest: int,
     weight_format: str,
     kv_cache_dtype: str,
+    hybrid: bool = False,
 ) -> ResolvedEngine:
     """Fill every open field as that vLLM would on that GPU.
 
@@ -151,6 +152,8 @@ def resolve(
         longest: The model's own maximum length, used where max_model_len is open. [tokens]
         weight_format: Format id of the weights, already resolved.
         kv_cache_dtype: Format id of the KV cache, already resolved.
+        hybrid: Whether the model keeps recurrent states; such models cache prefixes by default
+            from 0.26 on only (vllm/config/model.py, ``is_prefix_caching_supported``).
     """
     tokens, seqs = default_batch_limits(gpu, engine.version)
     max_model_len = engine.max_model_len or longest
@@ -172,7 +175,9 @@ def resolve(
         weight_format=weight_format,
         gpu_memory_utilization=engine.gpu_memory_utilization
         or default_gpu_memory_utilization(engine.version),
-        enable_prefix_caching=engine.enable_prefix_caching is not False,
+        enable_prefix_caching=not hybrid or release(engine.version) >= (0, 26)
+        if engine.enable_prefix_caching is None
+        else engine.enable_prefix_caching,
         enable_chunked_prefill=chunked,
         async_scheduling=release(engine.version) >= (0, 14)
         if engine.async_scheduling is None

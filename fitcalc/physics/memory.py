@@ -1,0 +1,233 @@
+"""The memory ledger of one rank, and the KV budget of many candidates at once.
+
+Source: vllm/v1/worker/gpu_worker.py, ``determine_available_memory``, and the start-up checks of
+vllm/v1/worker/utils.py and vllm/v1/core/kv_cache_utils.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fitcalc.answers import Limit, MemoryLedger, Rejection
+from fitcalc.catalog.formats import WeightFormat, load_kv_format, load_weight_format
+from fitcalc.catalog.gpu import Gpu, Vendor
+from fitcalc.catalog.model import LlmModel
+from fitcalc.catalog.overheads import OverheadCoefficients, load_overheads
+from fitcalc.inputs.engine import ResolvedEngine
+from fitcalc.physics.kv_cache import (
+    KvLayout,
+    kv_layout,
+    kv_tokens,
+    longest_len,
+    max_concurrency,
+    needed_bytes,
+    num_blocks,
+)
+from fitcalc.physics.overheads import GpuColumns, Overheads, gpu_columns, overheads
+from fitcalc.physics.weights import Card, rank_weight_bytes
+from fitcalc.units import GIB, Array, Values
+
+
+@dataclass(frozen=True, slots=True)
+class _Rank:
+    """What one rank holds: the rank of the pipeline stage that bounds the KV cache. [B]"""
+
+    visible: float
+    requested: float
+    start: float
+    weights: float
+    activation: float
+    non_torch: float
+    cuda_graph: float
+    budgeted: bool
+    kv: float
+
+    @property
+    def consumed(self) -> float:
+        """What is taken off the budget. [B]"""
+        graphs = self.cuda_graph if self.budgeted else 0.0
+        return self.weights + self.activation + self.non_torch + graphs
+
+
+def kv_budget_bytes(  # noqa: PLR0913 - arrays of candidates replace the engine's own settings
+    model: LlmModel,
+    weight_format: WeightFormat,
+    engine: ResolvedEngine,
+    gpus: GpuColumns,
+    stage_weights: tuple[Values, ...],
+    layout: KvLayout,
+    *,
+    max_num_batched_tokens: Values | None = None,
+    max_num_seqs: Values | None = None,
+    coefficients: OverheadCoefficients | None = None,
+) -> Values:
+    r"""KV bytes of one rank, for every GPU and batch limit; negative where nothing is left. [B]
+
+    $$\lceil u M \rceil - W - A - N - G$$ with utilization $u$, visible memory $M$, weights,
+    activation, non-torch and (from 0.20 on) graphs; with a pipeline, of the stage that holds the
+    fewest blocks, in units of the stage with the largest ones.
+
+    Args:
+        model: The model.
+        weight_format: Format of its weights.
+        engine: Settings that all candidates share.
+        gpus: One row a GPU; ``gpu_columns`` makes them.
+        stage_weights: Weights of a rank on each pipeline stage, ``rank_weight_bytes(..).stages``.
+        layout: The KV cache's layout.
+        max_num_batched_tokens: Limits to try, broadcast against the GPUs. [tokens]
+        max_num_seqs: Likewise. [1]
+        coefficients: Fitted overheads; ``None`` = those of calibration/results/memory.toml.
+    """
+    if engine.kv_cache_memory_bytes is not None:
+        return np.zeros_like(gpus.visible) + engine.kv_cache_memory_bytes
+    over = overheads(
+        model, weight_format, engine, gpus, coefficients or load_overheads(),
+        max_num_batched_tokens=max_num_batched_tokens, max_num_seqs=max_num_seqs,
+    )  # fmt: skip
+    requested = np.ceil(engine.gpu_memory_utilization * gpus.visible)
+    free = requested - over.in_budget
+    offload = engine.cpu_offload_gb * GIB
+    budget: Values = np.inf
+    for weights, block in zip(stage_weights, layout.stage_bytes, strict=True):
+        left = free - np.maximum(weights - offload, 0.0)
+        budget = np.minimum(budget, left * (layout.bytes_per_block / max(block, 1)))
+    return budget
+
+
+def memory_ledger(
+    model: LlmModel,
+    gpu: Gpu,
+    engine: ResolvedEngine,
+    coefficients: OverheadCoefficients | None = None,
+) -> MemoryLedger | Rejection:
+    """Account for one rank's memory, or say by how much the model does not fit.
+
+    Refused where vLLM would not start: one request of ``max_model_len`` does not fit, or the card
+    has less free than ``gpu_memory_utilization`` asks for.
+    """
+    c = coefficients or load_overheads()
+    layout = kv_layout(model, engine, load_kv_format(engine.kv_cache_dtype), gpu)
+    rank, layout = _binding_rank(model, gpu, engine, layout, c)
+    refusal = _refusal(rank, layout, engine)
+    if refusal is not None:
+        return refusal
+    p10, p90 = (rank.kv - q * rank.consumed for q in (c.residual_p90, c.residual_p10))
+    if engine.kv_cache_memory_bytes is not None:
+        p10 = p90 = rank.kv
+    taken = rank.weights + rank.activation + rank.non_torch + rank.cuda_graph + rank.kv
+    reach = max(engine.max_model_len, model.max_position_embeddings)
+    return MemoryLedger(
+        gpu_memory_bytes=gpu.memory_bytes,
+        weights_bytes=rank.weights,
+        activation_bytes=rank.activation,
+        non_torch_bytes=rank.non_torch,
+        cuda_graph_bytes=rank.cuda_graph,
+        kv_cache_bytes=rank.kv,
+        unused_bytes=gpu.memory_bytes - taken,
+        kv_bytes_per_token=layout.kv_bytes_per_token,
+        kv_cache_tokens=float(kv_tokens(layout, rank.kv)),
+        max_concurrency=float(max_concurrency(layout, rank.kv)),
+        max_model_len=engine.max_model_len,
+        max_model_len_fit=min(longest_len(layout, rank.kv), reach),
+        num_gpu_blocks=int(num_blocks(layout, rank.kv)),
+        block_size=layout.block_size,
+        kv_cache_bytes_p10=p10,
+        kv_cache_bytes_p90=p90,
+        fits="yes" if p10 >= needed_bytes(layout) else "tight",
+    )
+
+
+def _binding_rank(
+    model: LlmModel, gpu: Gpu, engine: ResolvedEngine, layout: KvLayout, c: OverheadCoefficients
+) -> tuple[_Rank, KvLayout]:
+    """Return the rank that holds the fewest blocks, and the layout with that rank's blocks."""
+    weight_format = load_weight_format(engine.weight_format)
+    card = Card(gpu.capability, rocm=gpu.vendor is Vendor.AMD)
+    held = rank_weight_bytes(
+        model,
+        weight_format,
+        tp=engine.tensor_parallel_size,
+        pp=engine.pipeline_parallel_size,
+        dp=engine.data_parallel_size,
+        enable_expert_parallel=engine.enable_expert_parallel,
+        gpu=card,
+        mtp=engine.num_speculative_tokens > 0,
+    )
+    columns = gpu_columns((gpu,), c)
+    over = overheads(model, weight_format, engine, columns, c)
+    ranks = [_rank(columns, over, engine, stage) for stage in held.stages]
+    blocks = [r.kv / max(b, 1) for r, b in zip(ranks, layout.stage_bytes, strict=True)]
+    binding = blocks.index(min(blocks))
+    size = layout.stage_bytes[binding]
+    if size == layout.bytes_per_block:
+        return ranks[binding], layout
+    per_token = layout.kv_bytes_per_token * size / layout.bytes_per_block
+    return ranks[binding], replace(layout, bytes_per_block=size, kv_bytes_per_token=per_token)
+
+
+def _rank(columns: GpuColumns, over: Overheads, engine: ResolvedEngine, weights: float) -> _Rank:
+    visible = float(columns.visible[0])
+    requested = float(np.ceil(engine.gpu_memory_utilization * visible))
+    rank = _Rank(
+        visible=visible,
+        requested=requested,
+        start=float(columns.start[0]),
+        weights=max(weights - engine.cpu_offload_gb * GIB, 0.0),
+        activation=_scalar(over.activation),
+        non_torch=_scalar(over.non_torch),
+        cuda_graph=_scalar(over.cuda_graph),
+        budgeted=over.budgeted,
+        kv=engine.kv_cache_memory_bytes or 0.0,
+    )
+    if engine.kv_cache_memory_bytes is None:
+        return replace(rank, kv=requested - rank.consumed)
+    return rank
+
+
+def _scalar(values: Values) -> float:
+    array: Array = np.asarray(values, dtype=np.float64)
+    return float(array.reshape(-1)[0])
+
+
+def _refusal(rank: _Rank, layout: KvLayout, engine: ResolvedEngine) -> Rejection | None:
+    """Say why vLLM would not start on this rank, or None if it would."""
+    needed = needed_bytes(layout)
+    free = rank.visible - rank.start
+    given = engine.kv_cache_memory_bytes is not None
+    if given and rank.consumed + rank.kv > free:
+        return _memory(
+            rank.consumed + rank.kv,
+            free,
+            f"kv_cache_memory_bytes {_gib(rank.kv)} and {_gib(rank.consumed)} of weights and "
+            f"overheads exceed the {_gib(free)} free on the card",
+        )
+    if not given and rank.requested > free:
+        most = np.floor(free / rank.visible * 100.0) / 100.0
+        return _memory(
+            rank.requested,
+            free,
+            f"gpu_memory_utilization {engine.gpu_memory_utilization:g} asks for "
+            f"{_gib(rank.requested)} and {_gib(free)} are free at start; give {most:g} or less",
+        )
+    if rank.kv < needed or rank.kv <= 0:
+        budget = rank.consumed + rank.kv
+        least = max(needed, 1.0)
+        if rank.kv <= 0:
+            text = f"{_gib(rank.weights)} of weights and {_gib(rank.consumed - rank.weights)} of "
+            text += f"overheads leave no KV cache of the {_gib(budget)} that vLLM may use"
+        else:
+            text = f"one request of {layout.max_model_len:,} tokens needs {_gib(needed)} of KV "
+            text += f"cache and {_gib(rank.kv)} are left of {_gib(budget)}; the longest that fits "
+            text += f"is {longest_len(layout, rank.kv):,} tokens"
+        return _memory(rank.consumed + least, budget, text)
+    return None
+
+
+def _memory(needed: float, available: float, reason: str) -> Rejection:
+    return Rejection(limit=Limit.MEMORY, needed=needed, available=available, reason=reason)
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.2f} GiB"
