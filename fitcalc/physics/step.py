@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcalc.physics.collectives import all_reduce_s, exchange_s, point_to_point_s
 from fitcalc.physics.kernels import (
@@ -22,6 +23,7 @@ from fitcalc.physics.terms import (
     HostTerm,
     LinkTerm,
     MoeTerm,
+    pick,
     pile,
 )
 from fitcalc.units import Array, Values
@@ -156,9 +158,11 @@ class StepModel:
         term = self.links
         moved = batch.tokens * term.token_bytes
         reduced = term.all_reduces * all_reduce_s(moved, term.tp, term.all_reduce)
-        gathered = term.exchanges * exchange_s(moved * term.dp, term.group, term.exchange)
+        met = term.exchanges * exchange_s(moved * term.dp, term.dp, term.exchange)
+        logits = (batch.decodes + batch.prefills) * term.row_bytes
+        gathered = exchange_s(logits, term.tp, term.gather)
         sent = (term.stages - 1.0) * point_to_point_s(moved, term.send)
-        return np.asarray(reduced + gathered + sent)
+        return np.asarray(reduced + met + gathered + sent)
 
     def _host(self, batch: Batch) -> Array:
         term = self.host
@@ -183,9 +187,17 @@ def stack(models: Sequence[StepModel]) -> StepModel:
     )
 
 
-def take(model: StepModel, index: Array) -> StepModel:
+def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
     """Return the stacked candidates at these rows, in this order."""
-    raise NotImplementedError
+    return StepModel(
+        gemms=pick(model.gemms, index),
+        head=pick(model.head, index),
+        attention=pick(model.attention, index) if model.attention else None,
+        experts=pick(model.experts, index) if model.experts else None,
+        glue=pick(model.glue, index),
+        links=pick(model.links, index),
+        host=pick(model.host, index),
+    )
 
 
 def _sum(count: Values, seconds: Values) -> Array:
@@ -204,7 +216,7 @@ def _attention_decode(batch: Batch, term: AttentionTerm) -> Array:
     return _sum(
         term.count,
         attention_decode_s(
-            sequences, seen, term.heads, term.head_dim, term.kv_bytes_per_token, term.decode
+            sequences, seen, term.heads, term.decode_dim, term.kv_bytes_per_token, term.decode
         ),
     )
 
@@ -213,7 +225,7 @@ def _attention_prefill(batch: Batch, term: AttentionTerm) -> Array:
     tokens = batch.prefill_tokens[..., None]
     pairs = np.minimum(batch.prefill_work[..., None], tokens * term.window)
     return _sum(
-        term.count, attention_prefill_s(pairs, tokens, term.heads, term.head_dim, term.prefill)
+        term.count, attention_prefill_s(pairs, tokens, term.heads, term.prefill_dim, term.prefill)
     )
 
 

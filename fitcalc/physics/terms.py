@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcalc.catalog.laws import (
     AllReduceLaw,
@@ -34,10 +35,11 @@ class GemmTerm(NamedTuple):
 
 
 class AttentionTerm(NamedTuple):
-    """Attention layers: heads and mean head width of the rank, cache bytes, window, how many."""
+    """Attention layers: heads of the rank, mean width of key and value, cache, window, count."""
 
     heads: Values
-    head_dim: Values
+    decode_dim: Values
+    prefill_dim: Values
     kv_bytes_per_token: Values
     window: Values
     count: Values
@@ -83,25 +85,27 @@ class LinkTerm(NamedTuple):
 
     Attributes:
         token_bytes: Bytes of a token's residual. [B]
+        row_bytes: Bytes of a sampled row's logits. [B]
         tp: Ranks of an all-reduce. [1]
         all_reduces: All-reduces a step. [1]
-        group: Ranks of the expert group that gathers tokens. [1]
-        dp: Data-parallel ranks whose tokens meet. [1]
-        exchanges: Gathers and scatters a step. [1]
+        dp: Data-parallel ranks whose tokens meet at the experts. [1]
+        exchanges: Gathers and scatters of those tokens a step. [1]
         stages: Pipeline stages. [1]
         all_reduce: Law of the all-reduce.
-        exchange: Law of gathers and scatters.
+        gather: Law of gathering the logits over tp.
+        exchange: Law of gathers and scatters over dp.
         send: Law of a send to the next stage.
     """
 
     token_bytes: Values
+    row_bytes: Values
     tp: Values
     all_reduces: Values
-    group: Values
     dp: Values
     exchanges: Values
     stages: Values
     all_reduce: AllReduceLaw
+    gather: ExchangeLaw
     exchange: ExchangeLaw
     send: ExchangeLaw
 
@@ -137,6 +141,12 @@ def rows(terms: Sequence[T]) -> T:
 def pile(terms: Sequence[T]) -> T:
     """Join candidates' terms: axis 0 is the candidate, axis 1 is free for batch sizes."""
     return _join(terms, lambda cells: np.expand_dims(np.stack(cells), 1))
+
+
+def pick(term: T, index: NDArray[np.intp]) -> T:
+    """Return the candidates at these rows of a piled term."""
+    cells = [pick(c, index) if isinstance(c, tuple) else np.asarray(c)[index] for c in term]
+    return type(term)(*cells)
 
 
 def _join(terms: Sequence[T], how: Callable[[list[Array]], Array]) -> T:

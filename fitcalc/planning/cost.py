@@ -1,0 +1,66 @@
+"""What a deployment costs an hour: whole instances, at the cheapest fitting offer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fitcalc.catalog.price import Offer, offers
+from fitcalc.units import MEGA, SECONDS_PER_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """An offer and how many of it are bought.
+
+    Attributes:
+        offer: The instance.
+        instances: How many. [1]
+        usd_per_hour: All of them. [USD/h]
+    """
+
+    offer: Offer
+    instances: int
+    usd_per_hour: float
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that are paid for. [1]"""
+        return self.instances * self.offer.gpus
+
+    @property
+    def source(self) -> str:
+        """Cloud, instance, region and date of the price."""
+        o = self.offer
+        return f"{self.instances} x {o.cloud} {o.instance}, {o.region}, on demand, {o.checked}"
+
+
+def bill(gpu: str, gpus_a_replica: int, replicas: int, cloud: str | None = None) -> Bill | None:
+    """Return the cheapest way to buy the replicas, or ``None`` where no price is known.
+
+    Instances are bought whole. A replica sits in one instance, or takes several whole ones where
+    no instance of that GPU is large enough for it.
+    """
+    bills = [_bill(offer, gpus_a_replica, replicas) for offer in offers(gpu, cloud)]
+    largest = max((b.offer.gpus for b in bills), default=0)
+    whole = [b for b in bills if b.offer.gpus >= min(gpus_a_replica, largest)]
+    return min(whole, key=lambda b: (b.usd_per_hour, b.gpus), default=None)
+
+
+def _bill(offer: Offer, gpus_a_replica: int, replicas: int) -> Bill:
+    held = offer.gpus // gpus_a_replica
+    if held:
+        count = math.ceil(replicas / held)
+    else:
+        count = replicas * math.ceil(gpus_a_replica / offer.gpus)
+    return Bill(offer, count, count * offer.usd_per_hour)
+
+
+def usd_per_million(usd_per_hour: float, tokens_per_s: float) -> float:
+    """Money for a million tokens at a rate that runs all hour. [USD]
+
+    Examples:
+        >>> usd_per_million(36.0, 10_000.0)
+        1.0
+    """
+    return usd_per_hour / (tokens_per_s * SECONDS_PER_HOUR) * MEGA

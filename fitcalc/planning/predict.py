@@ -1,0 +1,208 @@
+"""One configuration: does it fit, and what do its users feel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fitcalc.answers import (
+    Interval,
+    Limit,
+    MemoryLedger,
+    Percentiles,
+    Prediction,
+    Rejection,
+)
+from fitcalc.catalog.accuracy import spread
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.traffic import Traffic
+from fitcalc.physics.build import calibrated, step_model
+from fitcalc.physics.kv_cache import KvLayout, kv_bytes_per_request, kv_layout
+from fitcalc.physics.memory import memory_ledger
+from fitcalc.physics.step import StepModel
+from fitcalc.planning.bottleneck import bottleneck
+from fitcalc.planning.setup import ModelName, Setup, set_up
+from fitcalc.queueing.predict import Felt, felt
+from fitcalc.queueing.profile import Profile, profile
+
+METHODS = ("auto", "closed_form", "simulation")
+
+
+def fit(model: ModelName, gpu: str, engine: EngineArgs | None = None) -> MemoryLedger | Rejection:
+    """Say whether a model fits on a GPU under vLLM's settings, and what is left for the KV cache.
+
+    Args:
+        model: Alias, table id, Hugging Face id, path to a config.json or its folder, or a config.
+        gpu: Table id, alias or driver's name.
+        engine: vLLM's settings; open fields resolve as that vLLM would.
+
+    Returns:
+        One rank's ledger, or a falsy ``Rejection`` with what is needed and available. [B]
+
+    Raises:
+        FitcalcError: a name is unknown or a value makes no sense.
+    """
+    setup = set_up(model, gpu, engine or EngineArgs())
+    return setup if isinstance(setup, Rejection) else ledger_of(setup)
+
+
+def predict(
+    model: ModelName,
+    gpu: str,
+    engine: EngineArgs | None,
+    traffic: Traffic,
+    *,
+    method: str = "auto",
+    seed: int = 0,
+) -> Prediction | Rejection:
+    """Predict what one server's users feel under a traffic.
+
+    Args:
+        model: As in ``fit``.
+        gpu: As in ``fit``.
+        engine: vLLM's settings; open fields resolve as that vLLM would.
+        traffic: What reaches this one server.
+        method: ``closed_form``, ``simulation`` (event by event), or ``auto``: events for closed
+            loops of a known number of requests, the closed form otherwise.
+        seed: Of the simulation.
+
+    Returns:
+        A prediction, or a falsy ``Rejection``: it does not fit, or the rate is above the largest
+        stable one (``Limit.SATURATION``, needed and available in requests a second).
+
+    Raises:
+        FitcalcError: a name is unknown or a value makes no sense.
+    """
+    if method not in METHODS:
+        raise InvalidValue("method", method, f"use one of {', '.join(METHODS)}")
+    setup = set_up(model, gpu, engine or EngineArgs())
+    if isinstance(setup, Rejection):
+        return setup
+    ledger = ledger_of(setup)
+    if isinstance(ledger, Rejection):
+        return ledger
+    too_long = beyond_length(setup, traffic)
+    if too_long is not None:
+        return too_long
+    counted = traffic.concurrency is not None and traffic.num_requests is not None
+    if method == "simulation" or (method == "auto" and counted):
+        from fitcalc.planning.simulated import simulated_prediction  # noqa: PLC0415 - only then
+
+        return simulated_prediction(setup, ledger, traffic, seed=seed)
+    return closed_form(setup, ledger, traffic)
+
+
+def ledger_of(setup: Setup) -> MemoryLedger | Rejection:
+    """Return the ledger of a resolved configuration."""
+    return memory_ledger(setup.model, setup.gpu, setup.engine, setup.weight, setup.kv)
+
+
+def step_of(setup: Setup) -> StepModel:
+    """Return the step times of a resolved configuration."""
+    return step_model(
+        setup.model,
+        [setup.gpu],
+        setup.weight,
+        setup.kv,
+        setup.split,
+        asynchronous=setup.engine.async_scheduling,
+    )
+
+
+def layout_of(setup: Setup) -> KvLayout:
+    """Return the KV layout of a resolved configuration."""
+    return kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
+
+
+def beyond_length(setup: Setup, traffic: Traffic) -> Rejection | None:
+    """Say so where requests are longer than the server accepts. [tokens]"""
+    longest = setup.engine.max_model_len
+    mean = traffic.context
+    if mean <= longest:
+        return None
+    reason = (
+        f"requests of {mean:,.0f} tokens pass max_model_len {longest:,}; raise it or shorten them"
+    )
+    return Rejection(limit=Limit.CONTEXT, needed=mean, available=longest, reason=reason)
+
+
+def share_of_rank(setup: Setup, traffic: Traffic) -> Traffic:
+    """Return what reaches one data-parallel rank, an engine of its own."""
+    ranks = setup.engine.data_parallel_size
+    if ranks == 1:
+        return traffic
+    if traffic.qps is not None:
+        return traffic.replace(qps=traffic.qps / ranks)
+    return traffic.replace(concurrency=max(1, round((traffic.concurrency or 1) / ranks)))
+
+
+def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
+    """Return the closed form's profile of one data-parallel rank."""
+    held = traffic.isl.mean + traffic.osl.length_biased
+    per_request = kv_bytes_per_request(layout_of(setup), held)
+    fitting = ledger.kv_cache_bytes / max(float(per_request), 1.0)
+    return profile(
+        step_of(setup),
+        traffic,
+        np.array([min(float(setup.engine.max_num_seqs), fitting)]),
+        np.array([float(setup.engine.max_num_batched_tokens)]),
+        prefix_caching=setup.engine.enable_prefix_caching,
+    )
+
+
+def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Prediction | Rejection:
+    """Predict in closed form (fitcalc.queueing)."""
+    share = share_of_rank(setup, traffic)
+    server = profile_of(setup, ledger, share)
+    found = felt(server, share)[0]
+    if not found.stable:
+        ranks = setup.engine.data_parallel_size
+        return saturated(traffic.qps or 0.0, found.capacity * ranks)
+    return prediction(setup, ledger, server, found, share)
+
+
+def saturated(rate: float, capacity: float) -> Rejection:
+    """Say that a rate is above the largest stable one. [1/s]"""
+    reason = f"{rate:.4g} requests/s reach a server that completes at most {capacity:.4g}"
+    return Rejection(limit=Limit.SATURATION, needed=rate, available=capacity, reason=reason)
+
+
+def prediction(
+    setup: Setup, ledger: MemoryLedger, server: Profile, found: Felt, traffic: Traffic
+) -> Prediction:
+    """Dress what one data-parallel rank's users feel as the server's prediction."""
+    ranks = setup.engine.data_parallel_size
+    rate = found.requests_per_s * ranks
+    held = float(
+        kv_bytes_per_request(layout_of(setup), traffic.isl.mean + traffic.osl.length_biased)
+    )
+    return Prediction(
+        stable=found.stable,
+        ttft_ms=found.ttft,
+        itl_ms=found.itl,
+        tpot_ms=found.tpot,
+        e2e_ms=found.e2e,
+        requests_per_s=rate,
+        output_tokens_per_s=rate * traffic.osl.mean,
+        total_tokens_per_s=rate * traffic.context,
+        steady_batch=found.steady_batch * ranks,
+        utilization=found.utilization,
+        kv_cache_tokens=ledger.kv_cache_tokens * ranks,
+        max_concurrency=ledger.max_concurrency * ranks,
+        kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
+        bottleneck=bottleneck(step_of(setup), setup.engine.max_num_seqs, server, found, traffic),
+        calibrated=calibrated(setup.gpu, setup.weight),
+        method="closed_form",
+        interval=interval_of(setup, found.ttft, found.tpot),
+    )
+
+
+def interval_of(setup: Setup, ttft: Percentiles, tpot: Percentiles) -> Interval:
+    """Return the 80 % interval of the means, from residuals of the prediction's class. [ms]"""
+    kind = calibrated(setup.gpu, setup.weight)
+    first = spread("ttft", kind, is_moe=setup.model.is_moe)
+    each = spread("tpot", kind, is_moe=setup.model.is_moe)
+    return Interval(
+        ttft_ms=(ttft.mean * first.low, ttft.mean * first.high),
+        tpot_ms=(tpot.mean * each.low, tpot.mean * each.high),
+    )

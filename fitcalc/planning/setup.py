@@ -1,0 +1,161 @@
+"""One configuration resolved: names to tables, open settings to vLLM's own, a no to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fitcalc.answers import Limit, Rejection
+from fitcalc.catalog.formats import (
+    Compute,
+    KvFormat,
+    WeightFormat,
+    checkpoint_methods,
+    load_kv_format,
+    load_weight_format,
+)
+from fitcalc.catalog.gpu import Gpu, load_gpu
+from fitcalc.catalog.link import LinkKind
+from fitcalc.catalog.model import LlmModel, load_model
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
+from fitcalc.physics.splits import divisibility
+from fitcalc.physics.weights import Parallel
+
+ModelName = str | Path | Mapping[str, object]
+"""An alias, a table id, a Hugging Face id, a path to a config.json or its folder, or a config."""
+
+_HALF = ("bf16", "fp16")
+_CHECKPOINT_OF = {"fp8": "fp8_block"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A model on a GPU with every setting resolved.
+
+    Attributes:
+        model: The model.
+        gpu: The accelerator.
+        engine: vLLM's settings, nothing left open.
+        weight: Format of the weights.
+        kv: Format of the KV cache.
+        own_checkpoint: Whether the checkpoint already is in this weight format.
+    """
+
+    model: LlmModel
+    gpu: Gpu
+    engine: ResolvedEngine
+    weight: WeightFormat
+    kv: KvFormat
+    own_checkpoint: bool
+
+    @property
+    def split(self) -> Parallel:
+        """How the model is split over ranks."""
+        return Parallel(
+            self.engine.tensor_parallel_size,
+            self.engine.pipeline_parallel_size,
+            self.engine.data_parallel_size,
+            self.engine.enable_expert_parallel,
+        )
+
+
+def set_up(model: ModelName | LlmModel, gpu: str | Gpu, engine: EngineArgs) -> Setup | Rejection:
+    """Resolve one configuration.
+
+    Raises:
+        UnknownName: no such model, GPU or format.
+        InvalidValue: max_model_len beyond the model's own.
+    """
+    llm = model if isinstance(model, LlmModel) else load_model(model)
+    card = gpu if isinstance(gpu, Gpu) else load_gpu(gpu)
+    weight = weight_format(llm, card, engine)
+    kv = kv_format(llm, engine)
+    refused = unsupported(weight, kv, card)
+    if refused is not None:
+        return refused
+    longest = llm.max_position_embeddings
+    if engine.max_model_len is not None and engine.max_model_len > longest:
+        fix = f"{llm.id} takes at most {longest} tokens; lower the context"
+        raise InvalidValue("max_model_len", engine.max_model_len, fix)
+    resolved = resolve(engine, card, longest=longest, weight_format=weight.id, kv_cache_dtype=kv.id)
+    refused = divisibility(
+        llm,
+        weight,
+        tp=engine.tensor_parallel_size,
+        pp=engine.pipeline_parallel_size,
+        dp=engine.data_parallel_size,
+        enable_expert_parallel=engine.enable_expert_parallel,
+    ) or _beyond_node(card, engine)
+    if refused is not None:
+        return refused
+    return Setup(llm, card, resolved, weight, kv, weight.id in own_formats(llm))
+
+
+def own_formats(model: LlmModel) -> tuple[str, ...]:
+    """Return the format ids that the model's own checkpoint is stored in."""
+    return (model.quantization.format,) if model.quantization else _HALF
+
+
+def weight_format(model: LlmModel, gpu: Gpu, engine: EngineArgs) -> WeightFormat:
+    """Return the format asked for, or the checkpoint's, or 16 bits as the GPU has them."""
+    asked = engine.quantization
+    own = model.quantization
+    plain = asked.strip().lower().replace("-", "_") if asked else "auto"
+    if plain in checkpoint_methods():
+        if own is not None:
+            return load_weight_format(own.format)
+        if plain != "auto":
+            fix = "this checkpoint is not quantized; name a format such as fp8 or int8"
+            raise InvalidValue("quantization", asked, fix)
+        half = engine.dtype in ("float16", "half") or "bf16" not in gpu.peak_flops
+        return load_weight_format("fp16" if half else "bf16")
+    wanted = load_weight_format(plain)
+    # vLLM calls both kinds of fp8 "fp8"; the checkpoint says which it is.
+    if own is not None and own.format == _CHECKPOINT_OF.get(wanted.id):
+        return load_weight_format(own.format)
+    return wanted
+
+
+def kv_format(model: LlmModel, engine: EngineArgs) -> KvFormat:
+    """Return the KV format asked for; ``auto`` adopts the checkpoint's, else 16 bits."""
+    asked = engine.kv_cache_dtype
+    if asked == "auto" and model.quantization is not None and model.quantization.kv_format:
+        return load_kv_format(model.quantization.kv_format)
+    return load_kv_format(asked)
+
+
+def unsupported(weight: WeightFormat, kv: KvFormat, gpu: Gpu) -> Rejection | None:
+    """Say why the GPU cannot run a format, or ``None`` if it can."""
+    for name, needs in ((weight.id, weight.min_capability), (kv.id, kv.min_capability)):
+        if gpu.capability and gpu.capability < needs:
+            reason = f"{name} needs compute capability {needs:g}; {gpu.id} has {gpu.capability:g}"
+            return _no_format(needs, gpu.capability, reason)
+    most = weight.max_capability
+    if most is not None and gpu.capability > most:
+        reason = f"vLLM runs {weight.id} up to compute capability {most:g} only"
+        return _no_format(gpu.capability, most, reason)
+    if weight.id == "bf16" and "bf16" not in gpu.peak_flops:
+        return _no_format(1.0, 0.0, f"{gpu.id} has no bf16; use fp16")
+    if not gpu.capability and weight.compute is Compute.FP4:
+        return _no_format(1.0, 0.0, f"{gpu.id} runs no {weight.id} in vLLM")
+    return None
+
+
+def _no_format(needed: float, available: float, reason: str) -> Rejection:
+    return Rejection(
+        limit=Limit.UNSUPPORTED_FORMAT, needed=needed, available=available, reason=reason
+    )
+
+
+def _beyond_node(gpu: Gpu, engine: EngineArgs) -> Rejection | None:
+    """Tensor parallelism stays within the GPUs that share a node or a link domain."""
+    reach = gpu.gpus_per_node
+    if gpu.link.kind is not LinkKind.PCIE:
+        reach = max(reach, gpu.link.domain)
+    if engine.tensor_parallel_size <= reach:
+        return None
+    tp = engine.tensor_parallel_size
+    reason = f"tensor_parallel_size {tp} passes the {reach} {gpu.id} of a node"
+    return Rejection(limit=Limit.DIVISIBILITY, needed=tp, available=reach, reason=reason)
