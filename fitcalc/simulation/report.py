@@ -1,0 +1,167 @@
+"""The answer of a simulation: the numbers ``vllm bench serve`` prints, and the state behind them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fitcalc.answers import Bottleneck, Calibrated, Interval, Percentiles, Prediction, Row
+from fitcalc.simulation.records import Records
+from fitcalc.units import MILLI, Array
+
+
+class Simulation(Row):
+    """What the users of all replicas felt. Latencies in ms, over all requests.
+
+    ``queue_ms`` reaching the scheduler to the first step; ``steady_batch`` and ``kv_cache_usage``
+    time means of one replica; ``utilization`` share of the time in steps; ``cached_share`` prompt
+    tokens from the prefix cache; the other fields as in ``Prediction``, rates of all replicas.
+    """
+
+    stable: bool
+    ttft_ms: Percentiles
+    itl_ms: Percentiles
+    tpot_ms: Percentiles
+    e2e_ms: Percentiles
+    queue_ms: Percentiles
+    requests_per_s: float
+    output_tokens_per_s: float
+    total_tokens_per_s: float
+    steady_batch: float
+    utilization: float
+    kv_cache_usage: float
+    kv_cache_usage_peak: float
+    cached_share: float
+    preemptions: int
+    num_requests: int
+    duration_s: float
+    replicas: int
+    seed: int
+
+    def prediction(
+        self,
+        *,
+        kv_cache_tokens: float,
+        max_concurrency: float,
+        bottleneck: Bottleneck,
+        calibrated: Calibrated,
+        interval: Interval,
+    ) -> Prediction:
+        """Say the same as a ``Prediction`` of one replica."""
+        return Prediction(
+            stable=self.stable,
+            ttft_ms=self.ttft_ms,
+            itl_ms=self.itl_ms,
+            tpot_ms=self.tpot_ms,
+            e2e_ms=self.e2e_ms,
+            requests_per_s=self.requests_per_s / self.replicas,
+            output_tokens_per_s=self.output_tokens_per_s / self.replicas,
+            total_tokens_per_s=self.total_tokens_per_s / self.replicas,
+            steady_batch=self.steady_batch,
+            utilization=self.utilization,
+            kv_cache_tokens=kv_cache_tokens,
+            max_concurrency=max_concurrency,
+            kv_cache_usage=self.kv_cache_usage,
+            bottleneck=bottleneck,
+            calibrated=calibrated,
+            method="simulation",
+            interval=interval,
+        )
+
+
+def simulation(seen: Records, *, seed: int = 0) -> Simulation:
+    """Summarise records as ``vllm bench serve`` does: means and percentiles over all requests.
+
+    Args:
+        seen: What the simulation saw.
+        seed: The seed that drew the requests, for the answer to name.
+    """
+    duration = seen.duration_s
+    engine_s = duration * seen.replicas
+    return Simulation(
+        stable=is_stable(seen),
+        ttft_ms=percentiles(seen.ttft_s),
+        itl_ms=percentiles(seen.gap_s, seen.gap_count),
+        tpot_ms=percentiles(seen.tpot_s),
+        e2e_ms=percentiles(seen.e2e_s),
+        queue_ms=percentiles(seen.queue_s),
+        requests_per_s=len(seen.isl) / duration,
+        output_tokens_per_s=float(seen.osl.sum()) / duration,
+        total_tokens_per_s=float(seen.isl.sum() + seen.osl.sum()) / duration,
+        steady_batch=seen.running_s / engine_s,
+        utilization=seen.busy_s / engine_s,
+        kv_cache_usage=seen.kv_usage_s / engine_s,
+        kv_cache_usage_peak=seen.kv_usage_peak,
+        cached_share=float(seen.cached_tokens.sum() / seen.isl.sum()),
+        preemptions=int(seen.preemptions.sum()),
+        num_requests=len(seen.isl),
+        duration_s=duration,
+        replicas=seen.replicas,
+        seed=seed,
+    )
+
+
+def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
+    """Mean and percentiles of times, each felt ``counts`` times. [s] -> [ms]
+
+    Between two felt times the percentile is a straight line, as numpy.percentile has it on the
+    values written out. Zeros where there is no value.
+
+    Examples:
+        >>> percentiles(np.array([0.001, 0.003]), np.array([3.0, 1.0])).mean
+        1.5
+    """
+    counts = np.ones(len(values_s)) if counts is None else counts
+    felt = counts > 0
+    values, counts = values_s[felt] / MILLI, counts[felt]
+    if not len(values):
+        return Percentiles(mean=0.0, p50=0.0, p90=0.0, p95=0.0, p99=0.0)
+    order = np.argsort(values, kind="stable")
+    values, cumulative = values[order], np.cumsum(counts[order])
+
+    def at(share: float) -> float:
+        rank = share * (cumulative[-1] - 1.0)
+        low, high = np.searchsorted(cumulative, (math.floor(rank), math.ceil(rank)), side="right")
+        below, above = float(values[low]), float(values[high])
+        return below + (above - below) * (rank - math.floor(rank))
+
+    return Percentiles(
+        mean=float(np.average(values, weights=counts[order])),
+        p50=at(0.50),
+        p90=at(0.90),
+        p95=at(0.95),
+        p99=at(0.99),
+    )
+
+
+_GROWTH = 0.05
+"""Share of the later half's arrivals that may stay behind in a stable run. [1]"""
+_DEVIATIONS = 4.0
+"""Standard deviations by which the number in the system may drift besides."""
+
+
+def is_stable(seen: Records) -> bool:
+    """Whether the service kept up with an open loop's requests; a closed loop always does.
+
+    The number in the system (sent, not ended) is taken in the middle and at the end of the
+    arrivals. It must not grow by more than 5 % of the requests sent in between plus four standard
+    deviations of a Poisson count. Where that half is shorter than the mean E2E of the requests
+    sent before it, batches are still filling: then no more than that may wait for their first step.
+    """
+    if not seen.open_loop:
+        return True
+    first, last = float(seen.arrival_s.min()), float(seen.arrival_s.max())
+    middle = (first + last) / 2.0
+    early = seen.arrival_s <= middle
+
+    def inside(time_s: float, left_s: Array) -> int:
+        return int(((seen.arrival_s <= time_s) & (left_s > time_s)).sum())
+
+    before = inside(middle, seen.finish_s)
+    allowed = _GROWTH * int((~early).sum()) + _DEVIATIONS * math.sqrt(before + 1.0)
+    if middle - first < float(seen.e2e_s[early].mean()):
+        reached = seen.arrival_s + seen.frontend_s
+        waiting = (seen.arrival_s <= last) & (seen.scheduled_s - reached > 0)
+        return int((waiting & (seen.scheduled_s > last)).sum()) <= allowed
+    return inside(last, seen.finish_s) - before <= allowed
