@@ -12,6 +12,7 @@ from fitcalc.calibrate.rows import FORMATS, KV_BYTES, KV_KEYS
 from fitcalc.calibrate.solve import Fit
 from fitcalc.calibrate.tables import Table, read_table
 from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.laws import MemoryLaw
 
 RANKS = (2, 4, 8)
 OPERATIONS = {"all_gather": "all_gather", "all_to_all": "alltoall"}
@@ -58,7 +59,7 @@ def fit_gpu(gpu: Gpu, data: Measured, routing: Fit) -> list[Result]:
         *decodes(gpu, data.attention_decode, eta),
         *prefill,
         *moes(gpu, data.moe, routing),
-        *glue(gpu, data.elementwise),
+        *glue(gpu, data.elementwise, dense),
         *collectives(gpu, data.collectives),
     ]
 
@@ -136,9 +137,15 @@ def moes(gpu: Gpu, table: Table, routing: Fit | None) -> Iterator[Result]:
         yield Result("moe", form.key, peak, engine(chosen), got)
 
 
-def glue(gpu: Gpu, table: Table | None) -> Iterator[Result]:
-    """Fit the kernel that only moves bytes."""
+def glue(gpu: Gpu, table: Table | None, dense: Sequence[Result]) -> Iterator[Result]:
+    """Fit the kernel that only moves bytes; without any rows, what bf16 GEMMs of one row show."""
     if table is None:
+        bf16 = next(result for result in dense if result.key == "bf16")
+        names = MemoryLaw._fields[1:]
+        values = {name: bf16.fit.values[name] for name in names}
+        errors = {name: bf16.fit.standard_errors[name] for name in names}
+        borrowed = replace(bf16.fit, values=values, standard_errors=errors)
+        yield Result("glue", "any", "", f"{bf16.engine} gemm", borrowed)
         return
     chosen = rows.elementwise_rows(table, gpu.id)
     if chosen is not None:
