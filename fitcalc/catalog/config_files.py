@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from fitcalc.errors import InvalidValue
+from fitcalc.units import MIB
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * MIB
 CONFIG = "config.json"
+HUB_TIMEOUT_S = 3.0
+
+
+class Download(Protocol):
+    """How huggingface_hub fetches one file of a repository."""
+
+    def __call__(self, repo_id: str, filename: str, *, etag_timeout: float) -> str:
+        """Return the path of the fetched file."""
 
 
 def looks_like_path(name: str) -> bool:
@@ -70,10 +80,9 @@ def fetch_config(name: str) -> Mapping[str, object] | None:
     """
     if find_spec("huggingface_hub") is None:
         return None
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - an extra, and slow to import
-
+    download = cast("Download", import_module("huggingface_hub").hf_hub_download)
     try:
-        path = hf_hub_download(name, CONFIG, etag_timeout=3)
+        path = download(name, CONFIG, etag_timeout=HUB_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - any trouble of the hub is one sentence
         first = (str(error).splitlines() or [type(error).__name__])[0]
         fix = f"fitcalc has no table of it and the hub did not give its {CONFIG} ({first})"

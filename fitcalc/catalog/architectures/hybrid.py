@@ -29,7 +29,10 @@ def qwen_next_layers(config: Config) -> tuple[Layer, ...]:
         "linear_attention" if (i + 1) % every else "full_attention" for i in range(count)
     )
     norms = blocks.vector("layernorms", hidden, copies=2)
-    mixers = {"linear_attention": state.gdn(config), "full_attention": qwen_attention(config)}
+    mixers: dict[str, tuple[State | Attention, blocks.Tensors]] = {
+        "linear_attention": state.gdn(config),
+        "full_attention": qwen_attention(config),
+    }
     for kind in set(kinds) - set(mixers):
         raise config.error("layer_types", f"{kind!r} is not a layer of this architecture")
     if "num_experts" in config:
