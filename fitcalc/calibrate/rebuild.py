@@ -13,7 +13,7 @@ from fitcalc.calibrate.measured import fit_gpu, fit_routing, read_measured
 from fitcalc.calibrate.results import Result, pooled, to_toml
 from fitcalc.calibrate.rows import SYSTEMS
 from fitcalc.catalog.gpu import load_gpu, load_gpus
-from fitcalc.errors import TableError
+from fitcalc.errors import FitcalcError, TableError
 
 RESULTS = Path(__file__).parents[2] / "calibration" / "results"
 SOURCE = (
@@ -66,19 +66,25 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Rebuild, and say what each law leaves unexplained."""
-    if len(arguments) != 1:
-        raise TableError("usage: python -m fitcalc.calibrate.rebuild DIR.")
+def main(arguments: Sequence[str]) -> int:
+    """Rebuild, and print what each law leaves unexplained."""
+    try:
+        if len(arguments) != 1:
+            raise TableError("give the folder of measurements: calibrate.rebuild DIR.")
+        results = rebuild(Path(arguments[0]))
+    except FitcalcError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     lines = ["| GPU | law | format | engine | n | median error | p90 |", "|-|-|-|-|-|-|-|"]
-    for gpu_id, rows in rebuild(Path(arguments[0])).items():
+    for gpu_id, rows in results.items():
         lines += [
             f"| {gpu_id} | {row.law} | {row.key} | {row.engine} | {row.fit.n} "
             f"| {row.fit.error:.1%} | {row.fit.error_p90:.1%} |"
             for row in rows
         ]
     sys.stdout.write("\n".join(lines) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,6 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from fitcalc.calibrate import tables
-from fitcalc.errors import TableError
 from fitcalc.units import KILO
 
 DATA = "aiconfigurator_core/systems/data/"
@@ -133,7 +132,7 @@ def measured(wheel: zipfile.ZipFile) -> Iterator[tuple[str, Cells]]:
 def main() -> None:
     """Write the tables."""
     if len(sys.argv) != 3:
-        raise TableError("usage: python -m fitcalc.calibrate.wheel WHEEL DIR.")
+        sys.exit("give the wheel and a folder: calibrate.wheel WHEEL DIR")
     source, folder = Path(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     headers = {table: columns for table, columns, _ in OPERATIONS.values()}
