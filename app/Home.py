@@ -1,0 +1,8 @@
+"""The dashboard's frame: its pages, and nothing else."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+st.set_page_config(page_title="fitcalc", layout="wide")
+st.navigation([st.Page("views/plan.py", title="Plan", default=True)], position="hidden").run()
