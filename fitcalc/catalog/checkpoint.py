@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from fitcalc.catalog.architectures.config import Config
 from fitcalc.catalog.architectures.parts import (
@@ -91,6 +92,7 @@ def _modelopt(q: Config, ignore: tuple[str, ...]) -> CheckpointQuantization:
     return CheckpointQuantization(name, method, None, ignore)
 
 
+@lru_cache(maxsize=16384)
 def is_ignored(module: str, patterns: tuple[str, ...]) -> bool:
     """Whether a checkpoint's ignore list leaves a module in 16 bits.
 

@@ -95,6 +95,23 @@ def _fits(row: Toml, owner: str, stem: str) -> bool:
     return (owners is None or owner in owners) and (models is None or bool(re.match(models, stem)))
 
 
+@lru_cache(maxsize=1024)
+def usually_ignored(model_id: str, weight_format: str) -> tuple[str, ...]:
+    """Return what checkpoints of a model in another format than its own leave in 16 bits.
+
+    This is the first row of variants.toml with that format that holds for the model and any owner.
+
+    Examples:
+        >>> usually_ignored("deepseek-r1", "nvfp4")
+        ('lm_head', 're:.*self_attn.*')
+    """
+    for row in _variants():
+        if row.get("format") == weight_format and "owners" not in row:
+            if _fits(row, "", model_id):
+                return tuple(cast("list[str]", row.get("ignore", [])))
+    return ()
+
+
 def _variant(row: Toml, name: str, stem: str) -> Resolved:
     if "refused" in row:
         raise InvalidValue("model", name, str(row["refused"]))

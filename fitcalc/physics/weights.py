@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fitcalc.catalog.checkpoint import is_ignored
 from fitcalc.catalog.formats import WeightFormat, load_weight_format
 from fitcalc.catalog.model import (
     LlmModel,
@@ -14,6 +15,7 @@ from fitcalc.catalog.model import (
     Tensor,
     TensorKind,
 )
+from fitcalc.catalog.model_names import usually_ignored
 
 VOCAB_PAD = 64
 """Rows of embedding and head are padded to this. vLLM vocab_parallel_embedding.py:36."""
@@ -73,11 +75,15 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How a model's quantized tensors are stored: the format, its group, and what is left out."""
+    """How a model's quantized tensors are stored: the format, its group, and what is left out.
+
+    ``by_checkpoint``: the checkpoint itself says what it left in 16 bits; otherwise ``ignore`` does.
+    """
 
     format: WeightFormat
     group_size: int | None
     by_checkpoint: bool
+    ignore: tuple[str, ...]
     lm_head: bool
 
     def covers(self, tensor: Tensor) -> bool:
@@ -88,7 +94,9 @@ class Stored:
             return False
         if self.format.experts_only and tensor.kind is not TensorKind.EXPERT:
             return False
-        return not (self.by_checkpoint and tensor.ignored)
+        if self.by_checkpoint:
+            return not tensor.ignored
+        return not is_ignored(f"model.layers.0.{tensor.name}", self.ignore)
 
 
 def stored(model: LlmModel, weight_format: WeightFormat | None) -> Stored | None:
@@ -103,7 +111,8 @@ def stored(model: LlmModel, weight_format: WeightFormat | None) -> Stored | None
     own = q is not None and q.format == weight_format.id
     group = q.group_size if own and q is not None and q.group_size else weight_format.group_size
     head = own and q is not None and q.quantizes_lm_head
-    return Stored(weight_format, group, own, head)
+    ignore = () if own else usually_ignored(model.id, weight_format.id)
+    return Stored(weight_format, group, own, ignore, head)
 
 
 def rank_share(tensor: Tensor, split: Parallel) -> tuple[float, float, float]:
