@@ -51,7 +51,7 @@ cover: $(VENV)/.dev
 snapshot: $(VENV)/.dev ## Rewrite tests/snapshot/plans.csv; review the diff, note it in CHANGELOG
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
 
-bench: $(VENV)/.core ## Measure start-up, warm plan and install size, as ratios
+bench: $(VENV)/.dev ## Measure start-up, warm plan and install size, as ratios
 	$(BIN)/python benchmarks/startup.py
 
 fuzz: $(VENV)/.dev ## Run the property tests wide and at random

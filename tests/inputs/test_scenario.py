@@ -1,0 +1,119 @@
+"""A scenario file is read strictly; what is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.context import request_length
+from fitcalc.inputs.lengths import Lengths
+from fitcalc.inputs.scenario import read_scenario
+
+GOOD = """
+[model]
+name = "70b"
+
+[traffic]
+qps = 20
+ctx = "8k"
+
+[slo]
+ttft_ms = 1500
+
+[engine]
+tensor_parallel_size = 4
+
+[deployment]
+gpu = "h100"
+replicas = 16
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "fitcalc.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_deployment_is_read(tmp_path: Path) -> None:
+    asked = read_scenario(written(tmp_path, GOOD))
+    assert (asked.model, asked.traffic.qps, asked.slo.ttft_ms) == ("70b", 20, 1500)
+    assert (asked.traffic.isl.mean, asked.traffic.osl.mean) == (7168, 1024)
+    assert asked.engine.max_model_len == 8192
+    assert asked.deployment is not None
+    assert (asked.deployment.gpu, asked.deployment.replicas) == ("h100", 16)
+    assert asked.plan is None
+
+
+def test_a_length_may_be_a_distribution(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        'ctx = "8k"', 'isl = { kind = "lognormal", average = 900, cv = 1.2 }\nosl = "1k"'
+    )
+    traffic = read_scenario(written(tmp_path, text)).traffic
+    assert traffic.isl == Lengths.lognormal(900, 1.2)
+    assert traffic.osl == Lengths.fixed(1024)
+
+
+def test_limits_of_a_plan_are_read(tmp_path: Path) -> None:
+    head, _ = GOOD.split("[deployment]")
+    asked = read_scenario(written(tmp_path, f'{head}[plan]\nmax_gpus = 64\ngpus = ["h100"]\n'))
+    assert asked.plan is not None
+    assert (asked.plan.max_gpus, asked.plan.gpus) == (64, ("h100",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("qps = 20", "qps = 20\nconcurrency = 4", "qps"),
+        ("qps = 20", "qps = nan", "qps"),
+        ("qps = 20", "qqps = 20", "qqps"),
+        ('ctx = "8k"', 'ctx = "8x"', "ctx"),
+        ('ctx = "8k"', "isl = { kind = 'uniform', low = 9, high = 3 }\nosl = 1", "high"),
+        ('ctx = "8k"', "isl = { kind = 'uniform', low = 1, high = 3 }", "osl"),
+        ("ttft_ms = 1500", "ttft_ms = -1", "ttft_ms"),
+        ("ttft_ms = 1500", "ttft = 1500", "ttft"),
+        ("tensor_parallel_size = 4", "tensor_parallel = 4", "tensor_parallel"),
+        ("replicas = 16", "replicas = 0", "replicas"),
+        ("replicas = 16", "replicas = 16\n[plan]\nmax_gpus = 8", "deployment"),
+        ("[deployment]", "[deploymnt]", "deploymnt"),
+        ('name = "70b"', "name = 70", "model.name"),
+        ('name = "70b"', 'hf_id = "70b"', "hf_id"),
+        ("[slo]", "[slo", "TOML"),
+        ('[model]\nname = "70b"', "model = ['70b']", "model.name"),
+        ("[traffic]\nqps = 20\nctx", "traffic = 3\n[engin]\nctx", "engin"),
+    ],
+)
+def test_a_mistake_names_the_field(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InvalidValue, match=named.replace("[", r"\[")) as raised:
+        read_scenario(written(tmp_path, GOOD.replace(old, new)))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_small_text_file_is_refused(tmp_path: Path) -> None:
+    big, binary, deep = tmp_path / "big", tmp_path / "binary", tmp_path / "deep"
+    big.write_bytes(b"#" * (2**20 + 1))
+    binary.write_bytes(bytes(range(256)))
+    deep.write_text("a = " + "[" * 100_000)
+    for path in (big, binary, deep, tmp_path, tmp_path / "none"):
+        with pytest.raises(InvalidValue, match="scenario"):
+            read_scenario(path)
+
+
+@given(ctx=st.integers(2, 10**7))
+def test_a_context_alone_is_split_whole(ctx: int) -> None:
+    found = request_length(ctx, None, None)
+    assert found.isl + found.osl == found.longest == ctx
+    assert found.isl >= found.osl >= 1
+    assert found.note
+
+
+@given(isl=st.integers(1, 10**6), osl=st.integers(1, 10**6))
+def test_any_two_lengths_give_the_third(isl: int, osl: int) -> None:
+    whole = request_length(None, isl, osl)
+    assert whole == request_length(isl + osl, isl, None) == request_length(isl + osl, None, osl)
+    assert (whole.longest, whole.note) == (isl + osl, "")
