@@ -106,9 +106,8 @@ def usually_ignored(model_id: str, weight_format: str) -> tuple[str, ...]:
         ('lm_head', 're:.*self_attn.*')
     """
     for row in _variants():
-        if row.get("format") == weight_format and "owners" not in row:
-            if _fits(row, "", model_id):
-                return tuple(cast("list[str]", row.get("ignore", [])))
+        if row.get("format") == weight_format and _fits(row, "", model_id):
+            return tuple(cast("list[str]", row.get("ignore", [])))
     return ()
 
 

@@ -77,7 +77,7 @@ class Weights:
 class Stored:
     """How a model's quantized tensors are stored: the format, its group, and what is left out.
 
-    ``by_checkpoint``: the checkpoint itself says what it left in 16 bits; otherwise ``ignore`` does.
+    ``by_checkpoint``: the checkpoint says what it left in 16 bits; otherwise ``ignore`` does.
     """
 
     format: WeightFormat

@@ -99,5 +99,5 @@ def lightning(config: Config, heads: int, size: int) -> tuple[State, blocks.Tens
     tensors += blocks.linear(f"{p}.output_gate", inner, hidden, Shard.COLUMN, "output_gate")
     tensors += blocks.vector(f"{p}.norm", inner, Shard.COLUMN)
     tensors += blocks.linear(f"{p}.out_proj", hidden, inner, Shard.ROW, "o_proj")
-    shapes = (StateShape("kv", (heads, size, size), blocks.FP32),)
+    shapes = (StateShape("kv", (heads, size, size), HALF),)
     return State(StateKind.LIGHTNING, heads, size, size, 0, shapes), tensors
