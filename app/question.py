@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fitcalc import EngineArgs, Slo, Traffic, plan
 from fitcalc.inputs.context import request_length
 from fitcalc.planning.choice import Plan
+from fitcalc.planning.unsaid import name_defaults
 from fitcalc.units import parse_tokens
 
 AUTO = "auto"
@@ -98,19 +99,25 @@ def answer(asked: Asked) -> tuple[Plan, str]:
         osl=length.osl,
         prefix_hit=load.prefix_hit,
     )
+    engine = EngineArgs(**_server(limits), max_model_len=length.longest)
     found = plan(
         asked.model,
         traffic,
         asked.slo,
         gpus=limits.gpu or None,
-        exclude_gpu=limits.exclude_gpu,
+        exclude_gpus=limits.exclude_gpu,
         quantization=limits.quantization or None,
         max_gpus=limits.max_gpus,
         budget_usd_per_hour=limits.budget,
         cloud=limits.cloud,
-        engine=EngineArgs(max_model_len=length.longest, kv_cache_dtype=limits.kv_cache_dtype),
+        engine=engine,
     )
-    return found, length.note
+    return name_defaults(found, asked.slo, engine, split=bool(length.note)), length.note
+
+
+def _server(limits: Limits) -> dict[str, str]:
+    chosen = limits.kv_cache_dtype
+    return {} if chosen == AUTO else {"kv_cache_dtype": chosen}
 
 
 def _unless(value: float, default: float) -> float | None:

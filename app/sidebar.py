@@ -77,7 +77,8 @@ def _slo() -> Slo:
         e2e = st.number_input(
             "Whole request within (ms)", 1.0, 1e8, None, key="e2e", bind=_LINK, format="%g"
         )
-    return Slo(ttft_ms=ttft, itl_ms=itl, e2e_ms=e2e, percentile=percentile)
+    said = {"ttft_ms": ttft, "itl_ms": itl, "e2e_ms": e2e, "percentile": percentile}
+    return Slo(**{name: value for name, value in said.items() if value != getattr(_SLO, name)})
 
 
 def _limits() -> Limits:

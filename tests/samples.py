@@ -118,7 +118,7 @@ QUESTION = PlanQuestion(
     budget_usd_per_hour=None,
     cloud=None,
     version="0.33.0",
-    defaults=("slo", "headroom", "gpus", "version"),
+    defaults=("headroom", "gpus", "ttft_ms", "version"),
 )
 
 

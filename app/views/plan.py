@@ -7,14 +7,9 @@ import streamlit as st
 from charts import alternatives_frame, latency_frame, ledger_chart, lost_frame
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
+from fitcalc.report.assumed import assumed_words
 from fitcalc.report.parts import capacity_words, trust_words
-from fitcalc.report.plan_view import (
-    assumed_words,
-    cost_words,
-    headline,
-    nothing_words,
-    reasons,
-)
+from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons
 from fitcalc.report.words import milliseconds, usd
 from question import Asked, answer
 from sidebar import ask

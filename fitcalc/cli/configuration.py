@@ -21,7 +21,7 @@ from fitcalc.inputs.traffic import Traffic
 @takes(engine=read_engine)
 def fit(*, model: opt.Model, gpu: opt.OneGpu, engine: EngineArgs, as_json: opt.Json = False) -> int:
     """Show what one GPU's memory holds: weights, KV cache, users, longest context."""
-    from fitcalc import fit as make_ledger
+    from fitcalc.planning.predict import fit as make_ledger
 
     return _write(make_ledger(model, gpu, engine), as_json=as_json)
 
@@ -39,7 +39,7 @@ def predict(
     as_json: opt.Json = False,
 ) -> int:
     """Predict the latency and throughput of one server."""
-    from fitcalc import predict as make_prediction
+    from fitcalc.planning.predict import predict as make_prediction
 
     answer = make_prediction(model, gpu, engine, load.traffic, method=method)
     return _write(answer, as_json=as_json)

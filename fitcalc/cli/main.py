@@ -10,7 +10,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from fitcalc.errors import FitcalcError
+from fitcalc.errors import FitcalcError, TableError
 
 WRONG_QUESTION = 2
 INTERRUPTED = 130
@@ -95,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = build(asked)(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
+    except TableError as error:
+        return _say(str(error), FITCALC_FAILED)
     except FitcalcError as error:
         return _say(str(error), WRONG_QUESTION)
     except BrokenPipeError:

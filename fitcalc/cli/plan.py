@@ -9,7 +9,7 @@ import typer
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
 from fitcalc.cli.groups import takes
-from fitcalc.inputs.context import RequestLength
+from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 
 if TYPE_CHECKING:
@@ -74,40 +74,32 @@ def plan(
 ) -> int:
     """Plan the cheapest GPUs and vLLM settings that keep a latency promise."""
     one_format(as_json=as_json, as_markdown=as_markdown)
-    from fitcalc import EngineArgs
-    from fitcalc import plan as make_plan
+    from fitcalc.planning.plan import plan as make_plan
+    from fitcalc.planning.unsaid import name_defaults
 
     server = {
         "kv_cache_dtype": kv_cache_dtype,
         "gpu_memory_utilization": gpu_memory_utilization,
         "version": vllm_version,
     }
+    engine = EngineArgs(max_model_len=load.length.longest, **opt.known(server))
     answer = make_plan(
         model,
         load.traffic,
         slo,
         gpus=opt.names(gpu) or None,
-        exclude_gpu=opt.names(exclude_gpu),
+        exclude_gpus=opt.names(exclude_gpu),
         quantization=opt.names(quantization) or None,
         max_gpus=max_gpus,
         budget_usd_per_hour=budget,
         cloud=cloud,
         headroom=headroom,
-        engine=EngineArgs(max_model_len=load.length.longest, **opt.known(server)),
+        engine=engine,
         top=top,
     )
-    answer = _with_split(answer, load.length)
+    answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, as_json=as_json, as_markdown=as_markdown)
     return ANSWERED if answer else NOTHING_FITS
-
-
-def _with_split(answer: Plan, length: RequestLength) -> Plan:
-    """Name isl and osl among the defaults where the context was split."""
-    if not length.note:
-        return answer
-    defaults = (*answer.question.defaults, "isl", "osl")
-    question = answer.question.model_copy(update={"defaults": defaults})
-    return answer.model_copy(update={"question": question})
 
 
 def _write(answer: Plan, note: str, *, as_json: bool, as_markdown: bool) -> None:

@@ -40,7 +40,7 @@ class PlanLimits(Question):
 
     Attributes:
         gpus: Only these GPU types.
-        exclude_gpu: Not these GPU types.
+        exclude_gpus: Not these GPU types.
         quantization: Only these weight formats.
         max_gpus: Most GPUs in all. [1]
         budget_usd_per_hour: Most money an hour. [USD/h]
@@ -49,7 +49,7 @@ class PlanLimits(Question):
     """
 
     gpus: tuple[str, ...] | None = None
-    exclude_gpu: tuple[str, ...] = ()
+    exclude_gpus: tuple[str, ...] = ()
     quantization: tuple[str, ...] | None = None
     max_gpus: int | None = Field(default=None, ge=1)
     budget_usd_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fitcalc.planning.choice import Choice, Plan
+from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
-from fitcalc.report.plan_view import assumed_words, cost_words, headline, nothing_words, reasons
+from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
 

@@ -7,7 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fitcalc.planning.choice import Choice, Plan, PlanQuestion
+from fitcalc.planning.choice import Choice, Plan
+from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import (
     capacity_words,
@@ -89,26 +90,6 @@ def nothing_words(plan: Plan) -> str:
         f"{lost.weight_format}: {LIMIT[lost.limit]}, needs {amount(lost.limit, lost.needed)}, "
         f"has {amount(lost.limit, lost.available)}. {lost.reason}"
     )
-
-
-def assumed_words(plan: Plan, note: str) -> str:
-    """Name every default that the answer rests on."""
-    asked = plan.question
-    assumed = [f"{name} = {_default(asked, name)}" for name in dict.fromkeys(asked.defaults)]
-    listed = "; ".join(word for word in assumed if not word.endswith(" = "))
-    said = f"{note}. " if note else ""
-    return f"Assumed, because nobody said otherwise: {said}{listed}." if listed or note else ""
-
-
-def _default(asked: PlanQuestion, name: str) -> str:
-    """Show a default; lists of everything are not worth a line."""
-    held = {**dict(asked), **dict(asked.traffic), **dict(asked.slo)}
-    value = held.get(name)
-    if name in ("isl", "osl"):
-        return ""
-    if name in ("gpus", "weight_formats") and isinstance(value, tuple):
-        return f"all {len(value)} that can serve"
-    return "none" if value is None else str(value)
 
 
 def _against(plan: Plan, best: Choice) -> str:

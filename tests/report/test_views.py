@@ -44,7 +44,8 @@ def test_a_plan_says_why_what_it_feels_like_and_what_lost() -> None:
         "first token too late",
         "weights are quantized while loading",
         "a note",
-        "gpus = all 4 that can serve",
+        "any of 4 GPU types",
+        "first token within 2,000 ms",
     ):
         assert words in text
 
