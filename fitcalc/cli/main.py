@@ -95,33 +95,33 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = build(asked)(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
-    except TableError as error:
-        return _say(str(error), FITCALC_FAILED)
-    except FitcalcError as error:
-        return _say(str(error), WRONG_QUESTION)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except Exception as error:
-        if isinstance(error, _UsageError):
-            return _say(_sentence(error.format_message()), WRONG_QUESTION)
+    except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("FITCALC_DEBUG"):
             raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _say(
-            f"fitcalc failed ({what}): this is a mistake of fitcalc, not of the question; "
-            "FITCALC_DEBUG=1 shows where.",
-            FITCALC_FAILED,
-        )
+        said, code = _end(error)
+        if said:
+            print(said, file=sys.stderr)  # noqa: T201
     return code if isinstance(code, int) else 0
 
 
-def _say(sentence: str, code: int) -> int:
-    if sentence:
-        print(sentence, file=sys.stderr)  # noqa: T201
-    return code
+def _end(error: BaseException) -> tuple[str, int]:
+    """Return what to say about the end of a run, and its exit code."""
+    match error:
+        case TableError():
+            return str(error), FITCALC_FAILED
+        case FitcalcError():
+            return str(error), WRONG_QUESTION
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return "", PIPE_CLOSED
+        case KeyboardInterrupt() | typer.Abort():
+            return "", INTERRUPTED
+        case _UsageError():
+            return _sentence(error.format_message()), WRONG_QUESTION
+        case _:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            fault = "this is a mistake of fitcalc, not of the question; FITCALC_DEBUG=1 shows where"
+            return f"fitcalc failed ({what}): {fault}.", FITCALC_FAILED
 
 
 def _sentence(message: str) -> str:

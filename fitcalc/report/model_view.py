@@ -11,7 +11,7 @@ from fitcalc.catalog.architectures.parts import Attention, State
 from fitcalc.catalog.formats import load_kv_format
 from fitcalc.catalog.model import LlmModel, load_model, model_ids, search_models
 from fitcalc.errors import UnknownName
-from fitcalc.physics.kv_groups import attention_bytes_per_token
+from fitcalc.physics.kv_layers import attention_bytes_per_token
 from fitcalc.report.parts import table
 from fitcalc.report.words import count
 from fitcalc.units import GIGA
