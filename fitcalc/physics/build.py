@@ -25,7 +25,7 @@ from fitcalc.catalog.link import inter_node_link
 from fitcalc.catalog.model import Attention, LlmModel, State, TensorKind
 from fitcalc.physics.host import host_term
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
-from fitcalc.physics.kv_groups import attention_bytes_per_token, state_bytes
+from fitcalc.physics.kv_layers import attention_bytes_per_token, state_bytes
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.terms import AttentionTerm, GemmTerm, GlueTerm, LinkTerm, MoeTerm
@@ -97,19 +97,21 @@ def step_model(
     split: Parallel,
     *,
     asynchronous: bool,
+    stacked: bool = False,
 ) -> StepModel:
     """Build the step of a model on one GPU, or stacked on several.
 
     Args:
         model: The model.
-        gpus: One GPU for a plain model, several for a stack with a row each.
+        gpus: The GPU, or several for a stack.
         weight: Format of the quantized weights.
         kv: Format of the KV cache.
         split: Tensor, pipeline, data and expert parallelism.
         asynchronous: Whether the host works while the device does.
+        stacked: Whether to make a stack with a row for each GPU, even of one.
     """
     each = [device_laws(gpu, weight, kv, split) for gpu in gpus]
-    one = len(each) == 1
+    one = not stacked
     ops = each[0] if one else DeviceLaws(*(stack(c, trailing=2) for c in zip(*each, strict=True)))
     flat = each[0] if one else DeviceLaws(*(stack(c, trailing=1) for c in zip(*each, strict=True)))
     how = stored(model, weight)

@@ -6,30 +6,20 @@ releases where a version is named.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fitcalc.catalog.formats import KvFormat
 from fitcalc.catalog.gpu import Gpu
-from fitcalc.catalog.model import Attention, LayerKind, LlmModel, State
+from fitcalc.catalog.model import LayerKind, LlmModel
 from fitcalc.inputs.engine import ResolvedEngine, release
-from fitcalc.physics.kv_groups import (
-    BLOCK_SIZE,
-    SPARSE_MLA_BLOCK_SIZE,
-    STATE_MLA_ALIGN,
-    KvGroup,
-    LayerCache,
-    attention_bytes_per_token,
-    group,
-    has_state,
-    layer_stages,
-    state_bytes,
-)
+from fitcalc.physics.kv_groups import KvGroup, group
+from fitcalc.physics.kv_layers import layer_caches
+from fitcalc.physics.weights import stage_layers
 from fitcalc.units import MAX_TOKENS, Values
 
-_BLACKWELL, _HOPPER = 10, 9
+_TRIES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +56,9 @@ class KvLayout:
 def kv_layout(model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu) -> KvLayout:
     """Lay out the KV cache as that vLLM does on that GPU."""
     version = release(engine.version)
-    caches = _layer_caches(model, engine, kv, gpu)
-    stages = layer_stages(model.num_hidden_layers, engine.pipeline_parallel_size)
+    caches = layer_caches(model, engine, kv, gpu)
+    counts = stage_layers(model.num_hidden_layers, engine.pipeline_parallel_size)
+    stages = tuple(range(sum(counts[:s]), sum(counts[: s + 1])) for s in range(len(counts)))
     padding = 1.5 if version >= (0, 18) else 1.25 if version >= (0, 12) else 1.0
     groups = group([caches[i] for i in model.pattern], stages, padding)
     stage_bytes = tuple(
@@ -176,76 +167,13 @@ def longest_len(layout: KvLayout, kv_bytes: float) -> int:
     usable = float(num_blocks(layout, kv_bytes)) - layout.null_blocks
     low, high = 0, MAX_TOKENS
     while low < high:
-        middle = (low + high + 1) // 2
-        if float(reserved_blocks(layout, float(middle))) <= usable:
-            low = middle
-        else:
-            high = middle - 1
+        tries = np.unique(np.ceil(np.linspace(low + 1, high, _TRIES)))
+        fitting = int(np.count_nonzero(reserved_blocks(layout, tries) <= usable))
+        low, high = (
+            int(tries[fitting - 1]) if fitting else low,
+            int(tries[fitting]) - 1 if fitting < len(tries) else high,
+        )
     return low
-
-
-def _layer_caches(
-    model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu
-) -> tuple[LayerCache | None, ...]:
-    """Return what each distinct layer keeps, page and block chosen as vLLM's backends choose."""
-    tp = engine.tensor_parallel_size
-    mixers = [layer.mixer for layer in model.layers]
-    attentions = [m for m in mixers if isinstance(m, Attention) and not m.shares_kv]
-    packed = gpu.capability < _BLACKWELL
-    per_token = {a: attention_bytes_per_token(a, kv, tp, packed_mla=packed) for a in attentions}
-    block = engine.block_size or _default_block_size(attentions, engine, gpu)
-    states = {
-        s: state_bytes(s, tp, engine.num_speculative_tokens) for s in mixers if isinstance(s, State)
-    }
-    page = 0
-    if states and attentions:
-        main = next((a for a in attentions if a.kind is LayerKind.FULL), attentions[0])
-        align = _state_align(main, engine)
-        token = per_token[main]
-        largest = max(states.values())
-        block = max(block, align * math.ceil(largest / (align * token)))
-        page = block * token
-    grows = LayerKind.MLA, LayerKind.FULL
-    whole = any(a.kind in grows for a in attentions)
-    promoted = whole and any(a.kind is LayerKind.CHUNKED for a in attentions)
-    caches: list[LayerCache | None] = []
-    for mixer in mixers:
-        if isinstance(mixer, State):
-            caches.append(LayerCache(LayerKind.STATE, max(page, states[mixer]), 0))
-        elif mixer is None or mixer.shares_kv:
-            caches.append(None)
-        elif promoted or mixer.kind in grows:
-            kind = mixer.kind if mixer.kind in grows else LayerKind.FULL
-            caches.append(LayerCache(kind, block * per_token[mixer], block))
-        else:
-            caches.append(LayerCache(mixer.kind, block * per_token[mixer], block, mixer.window))
-    return tuple(caches)
-
-
-def _default_block_size(attentions: list[Attention], engine: ResolvedEngine, gpu: Gpu) -> int:
-    """Tokens a block where --block-size is open: 16, or what the MLA backend takes.
-
-    Sparse MLA takes 64; dense MLA took 64 on Hopper until 0.11.1 (FlashMLA), 128 on data-centre
-    Blackwell until 0.14 (CUTLASS), 64 until 0.17 and 32 since (FlashInfer)
-    (vllm/platforms/cuda.py).
-    """
-    if not any(a.kind is LayerKind.MLA for a in attentions):
-        return BLOCK_SIZE
-    if any(a.index_topk for a in attentions):
-        return SPARSE_MLA_BLOCK_SIZE
-    version, major = release(engine.version), int(gpu.capability)
-    if major == _BLACKWELL:
-        return 128 if version < (0, 15) else 64 if version < (0, 18) else 32
-    if major == _HOPPER and version <= (0, 11) and not engine.version.startswith("0.11.2"):
-        return 64
-    return BLOCK_SIZE
-
-
-def _state_align(main: Attention, engine: ResolvedEngine) -> int:
-    """Return the multiple of which a hybrid's attention block must be. [tokens]"""
-    if main.kind is not LayerKind.MLA:
-        return BLOCK_SIZE
-    return STATE_MLA_ALIGN if release(engine.version) >= (0, 26) else 64
 
 
 def _max_in_flight(engine: ResolvedEngine) -> int:
@@ -254,17 +182,3 @@ def _max_in_flight(engine: ResolvedEngine) -> int:
     if release(engine.version) >= (0, 26):
         batches = engine.pipeline_parallel_size + int(engine.async_scheduling)
     return batches * engine.max_num_batched_tokens
-
-
-__all__ = [
-    "KvLayout",
-    "has_state",
-    "kv_bytes_per_request",
-    "kv_layout",
-    "kv_tokens",
-    "longest_len",
-    "max_concurrency",
-    "needed_bytes",
-    "num_blocks",
-    "reserved_blocks",
-]

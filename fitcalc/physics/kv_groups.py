@@ -1,7 +1,6 @@
-"""What each layer keeps of the past, and how vLLM groups the layers that share a block pool.
+"""How vLLM groups layers that share a block pool.
 
-Source: vllm/v1/kv_cache_interface.py and vllm/v1/core/kv_cache_planning.py of vLLM 0.33.0 (before
-0.29: vllm/v1/core/kv_cache_utils.py).
+Source: vllm/v1/core/kv_cache_planning.py of vLLM 0.33.0 (before 0.29: kv_cache_utils.py).
 """
 
 from __future__ import annotations
@@ -10,40 +9,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fitcalc.catalog.formats import KvFormat
-from fitcalc.catalog.model import Attention, LayerKind, LlmModel, State, StateKind
+from fitcalc.physics.kv_layers import LayerCache, attention_bytes_per_token, state_bytes
 
-BLOCK_SIZE = 16
-"""Default tokens a block (vllm/config/cache.py, ``DEFAULT_BLOCK_SIZE``)."""
-SPARSE_MLA_BLOCK_SIZE = 64
-"""Block of the sparse MLA backends (vllm/v1/attention/backends/mla/flashmla_sparse.py)."""
-STATE_MLA_ALIGN = 128
-"""Hybrids of MLA and state align blocks to it (vllm/platforms/interface.py; 64 before 0.26)."""
-_INDEXER_GROUP, _INDEXER_SCALE_BYTES = 128, 4
-"""The sparse indexer keeps fp8 keys and a 4-byte scale for each 128 (deepseek_v2.py)."""
-_DS_MLA_GROUP = 128
-"""``fp8_ds_mla``: fp8 latent, a 4-byte scale for each 128, and a 16-bit rope part."""
-_HALF_BYTES, _SCALE_BYTES = 2, 4
-_GROWING = (LayerKind.FULL, LayerKind.MLA)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCache:
-    """What one layer allocates: a page of ``page_bytes`` for every block. [B]
-
-    ``block_size`` is tokens a block holds (0 for a state, which is one block whatever the
-    length); ``window`` the sliding window or chunk. [tokens]
-    """
-
-    kind: LayerKind
-    page_bytes: int
-    block_size: int
-    window: int | None = None
-
-    @property
-    def grows(self) -> bool:
-        """Whether it keeps every token."""
-        return self.kind in _GROWING
+__all__ = ["KvGroup", "attention_bytes_per_token", "group", "group_size", "state_bytes", "unify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,59 +25,6 @@ class KvGroup:
     cache: LayerCache
     stage_layers: tuple[int, ...]
     stage_bytes: tuple[int, ...]
-
-
-def attention_bytes_per_token(a: Attention, kv: KvFormat, tp: int, *, packed_mla: bool) -> int:
-    """Cache bytes of one token in one attention layer on one rank. [B]
-
-    Keys and values of ``max(1, kv heads // tp)`` heads; an MLA layer keeps one latent and one
-    rope part that every rank repeats, and a sparse one its indexer's keys besides
-    (vllm/v1/kv_cache_interface.py; vllm/model_executor/layers/attention/mla_attention.py).
-
-    Args:
-        a: The layer.
-        kv: How keys and values are stored.
-        tp: Tensor parallel ranks.
-        packed_mla: Whether a one-byte MLA entry is stored as ``fp8_ds_mla``.
-    """
-    if a.kind is not LayerKind.MLA:
-        heads = max(1, a.num_key_value_heads // tp)
-        element = kv.bytes_per_element + kv.scale_bytes_per_element
-        per_head = (a.head_dim + a.v_head_dim) * element + kv.scale_bytes_per_head
-        return math.ceil(heads * per_head)
-    latent, rope = a.kv_lora_rank, a.qk_rope_head_dim
-    if kv.mla_bytes_per_token is not None:
-        entry = kv.mla_bytes_per_token
-    elif packed_mla and a.index_topk and kv.bytes_per_element == 1:
-        entry = latent + latent // _DS_MLA_GROUP * _SCALE_BYTES + rope * _HALF_BYTES
-    else:
-        entry = (latent + rope) * kv.bytes_per_element
-    index = a.index_head_dim + a.index_head_dim // _INDEXER_GROUP * _INDEXER_SCALE_BYTES
-    return math.ceil(entry) + index
-
-
-def state_bytes(s: State, tp: int, speculative: int = 0) -> int:
-    """Bytes of one sequence's state in one layer on one rank. [B]
-
-    Source: vllm/model_executor/layers/mamba/mamba_utils.py, ``MambaStateShapeCalculator``:
-    speculative tokens lengthen the convolution; Mamba-2 copies groups that tp does not divide.
-    """
-    total = 0
-    for part in s.shapes:
-        shape = list(part.shape)
-        if part.name == "conv":
-            if s.kind is StateKind.MAMBA2:
-                shape[part.tp_axis] += _copied_groups(s, shape[part.tp_axis], tp)
-            if s.kind is not StateKind.MAMBA1:
-                shape[-1] += speculative
-        shape[part.tp_axis] = math.ceil(shape[part.tp_axis] / tp)
-        total += math.prod(shape) * part.dtype_bytes
-    return total
-
-
-def _copied_groups(s: State, conv: int, tp: int) -> int:
-    groups = (conv - s.num_heads * s.head_dim) // (2 * s.state_size)
-    return 0 if groups % tp == 0 else 2 * (tp - groups) * s.state_size
 
 
 def unify(caches: Iterable[LayerCache]) -> dict[LayerCache, LayerCache]:
@@ -178,24 +93,3 @@ def group(
             held = tuple(sum(i in s for i in mine) for s in stages)
             groups.append(KvGroup(cache, held, tuple(n * cache.page_bytes for n in held)))
     return tuple(groups)
-
-
-def layer_stages(layers: int, pp: int) -> tuple[range, ...]:
-    """Layers of each pipeline stage; the later stages but the last take what does not divide.
-
-    Source: vllm/distributed/utils.py, ``get_pp_indices``.
-
-    Examples:
-        >>> [len(stage) for stage in layer_stages(62, 4)]
-        [15, 16, 16, 15]
-    """
-    counts = [layers // pp] * pp
-    for i in range(2, layers % pp + 2):
-        counts[-i] += 1
-    ends = [sum(counts[: i + 1]) for i in range(pp)]
-    return tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True))
-
-
-def has_state(model: LlmModel) -> bool:
-    """Whether any layer keeps a recurrent state (vLLM calls such models hybrid)."""
-    return any(isinstance(layer.mixer, State) for layer in model.layers)

@@ -51,7 +51,7 @@ class _Rank:
         return self.weights + self.activation + self.non_torch + graphs
 
 
-def kv_budget_bytes(  # noqa: PLR0913 - arrays of candidates replace the engine's own settings
+def kv_budget_bytes(  # noqa: PLR0917 - the three tables and what follows from them
     model: LlmModel,
     weight_format: WeightFormat,
     engine: ResolvedEngine,

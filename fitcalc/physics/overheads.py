@@ -8,7 +8,6 @@ logs (calibration/results/memory.toml).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,38 +15,35 @@ import numpy as np
 
 from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.gpu import Gpu, Vendor
-from fitcalc.catalog.model import Attention, LayerKind, LlmModel, Moe, TensorKind
+from fitcalc.catalog.model import LlmModel
 from fitcalc.catalog.overheads import OverheadCoefficients
 from fitcalc.inputs.engine import ResolvedEngine, release
+from fitcalc.physics.activation import activation_bytes
 from fitcalc.units import Array, Values
 
-FLASHINFER_SAMPLER_BYTES = 2 + 4 + 4
-"""Logits in 16 bits and in fp32, and probabilities (vllm/v1/sample/sampler.py, from 0.21 on)."""
-PENALTY_BYTES = 4 + 1 / 8
-"""Counts of output tokens and a bit for prompt tokens, kept for each slot and vocabulary entry
-(vllm/v1/worker/gpu/sample/penalties.py, model runner V2, the default from 0.29 on)."""
-VOCAB_PAD = 64
-"""vllm/model_executor/layers/vocab_parallel_embedding.py."""
-MLA_WORKSPACE_TOKENS = 64 * 1024
-"""Context tokens that MLA expands at once (mla_attention.py, chunked prefill workspace)."""
-_HALF = 2.0
 _GRAPH_FINE, _GRAPH_COARSE, _GRAPH_TURN = 8, 16, 256
-_GRAPH_LARGEST = 512
+_GRAPH_LARGEST, _GRAPH_LARGEST_BLACKWELL = 512.0, 1024.0
+_BLACKWELL = 10
 _GRAPHS_OF_512 = 51.0
 _FUSED_CAPABILITIES = (9.0, 10.0)
-_FLASHINFER_IMAGE = (0, 11, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class GpuColumns:
-    """GPUs side by side: one row each, as arrays. Memory in B; the rest are yes (1) or no (0)."""
+    """GPUs side by side, as arrays of one row each.
+
+    ``memory`` is the driver's total, ``visible`` what a process sees, ``start`` what is taken
+    before vLLM looks [B]; ``amd``, ``nvlink``, ``fused`` (fuses all-reduces) and ``blackwell``
+    are 1 or 0.
+    """
 
     memory: Array
     visible: Array
+    start: Array
     amd: Array
     nvlink: Array
     fused: Array
-    start: Array
+    blackwell: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +71,15 @@ def gpu_columns(gpus: Sequence[Gpu], c: OverheadCoefficients) -> GpuColumns:
     return GpuColumns(
         memory=memory,
         visible=np.where(seen > 0, seen, guessed),
+        start=np.where(nvidia, c.start, 0.0),
         amd=np.array([float(gpu.vendor is Vendor.AMD) for gpu in gpus]),
         nvlink=np.array([float(gpu.link.kind == "nvlink") for gpu in gpus]),
         fused=np.array([float(gpu.capability in _FUSED_CAPABILITIES) for gpu in gpus]),
-        start=np.where(nvidia, c.start, 0.0),
+        blackwell=np.array([float(int(gpu.capability) == _BLACKWELL) for gpu in gpus]),
     )
 
 
-def overheads(  # noqa: PLR0913 - the batch limits of many candidates replace the engine's own
+def overheads(
     model: LlmModel,
     weight_format: WeightFormat,
     engine: ResolvedEngine,
@@ -115,90 +112,27 @@ def overheads(  # noqa: PLR0913 - the batch limits of many candidates replace th
     nvidia = c.context + (c.context_later if later else 0.0) + doublings * link
     amd = c.amd + doublings * c.amd_link
     return Overheads(
-        activation=activation_bytes(model, weight_format, engine, c, tokens, seqs),
+        activation=activation_bytes(model, weight_format, engine, c, tokens=tokens, seqs=seqs),
         non_torch=gpus.amd * amd + (1 - gpus.amd) * nvidia,
         cuda_graph=graph_bytes(model, engine, gpus, c, seqs),
         budgeted=release(engine.version) >= (0, 20),
     )
 
 
-def activation_bytes(  # noqa: PLR0913 - what a profile run depends on
-    model: LlmModel,
-    weight_format: WeightFormat,
-    engine: ResolvedEngine,
-    c: OverheadCoefficients,
-    tokens: Values,
-    seqs: Values,
-) -> Values:
-    """Peak of the profile run, and what it leaves behind. [B]
+def graph_sizes(max_num_seqs: Values, largest: Values = _GRAPH_LARGEST) -> Values:
+    """Batch sizes that are captured: 1, 2, 4, every 8 below 256, every 16 up to the largest. [1]
 
-    The larger of the forward pass and the sampler, plus the experts' workspace where the version
-    keeps it, the sampler's counts per slot (0.29 and later) and a vision tower's dummy images.
-    """
-    rows = np.minimum(seqs, tokens)
-    vocabulary = -(-model.vocab_size // VOCAB_PAD) * VOCAB_PAD
-    workspace = expert_workspace_bytes(model, engine, tokens)
-    kept = _keeps_workspace(weight_format, engine)
-    forward = forward_bytes(model, engine, tokens, rows) + (0.0 if kept else workspace)
-    sampler = _sampler_bytes(engine, c) * rows * vocabulary
-    left = workspace if kept else 0.0
-    if release(engine.version) >= (0, 29):
-        left = left + PENALTY_BYTES * seqs * vocabulary
-    if any(tensor.kind is TensorKind.VISION for tensor in model.outer):
-        left = left + c.vision
-    return np.maximum(forward, sampler) + left
-
-
-def forward_bytes(model: LlmModel, engine: ResolvedEngine, tokens: Values, rows: Values) -> Values:
-    r"""Tensors alive at once in the forward pass. [B]
-
-    $$T (2H + 3 I / tp) \cdot 2$$ and, with MLA, the keys and values of the context it expands.
-    """
-    tp = engine.tensor_parallel_size
-    width = max(
-        max(layer.intermediate_size, layer.moe.shared_intermediate_size if layer.moe else 0)
-        for layer in model.layers
-    )
-    peak = tokens * (2.0 * model.hidden_size + 3.0 * width / tp) * _HALF
-    mla = next((a for layer in model.layers if (a := _mla(layer.mixer))), None)
-    if mla is None:
-        return peak
-    least = np.maximum(8.0 * engine.max_model_len, 4.0 * rows * (engine.block_size or 16))
-    expanded = np.minimum(least, MLA_WORKSPACE_TOKENS)
-    heads = mla.num_attention_heads / tp
-    return peak + expanded * heads * (mla.qk_nope_head_dim + mla.v_head_dim) * _HALF
-
-
-def expert_workspace_bytes(model: LlmModel, engine: ResolvedEngine, tokens: Values) -> Values:
-    r"""Workspace of the expert kernels: every token once for each expert it goes to. [B]
-
-    $$T k (\max(N/2, H) + \max(N, H)) \cdot 2, \quad N = 2 I / \text{ranks}$$
-
-    References:
-        vllm/model_executor/layers/fused_moe, ``TritonExperts.workspace_shapes``.
-    """
-    moe: Moe | None = next((layer.moe for layer in model.layers if layer.moe), None)
-    if moe is None:
-        return np.zeros_like(tokens) + 0.0
-    ranks = engine.tensor_parallel_size * engine.data_parallel_size
-    inner = moe.moe_intermediate_size / (1 if engine.enable_expert_parallel else ranks)
-    width = max(inner, model.hidden_size) + max(2.0 * inner, model.hidden_size)
-    return tokens * moe.num_experts_per_tok * width * _HALF
-
-
-def graph_sizes(max_num_seqs: Values) -> Values:
-    """Batch sizes that are captured: 1, 2, 4, every 8 below 256, every 16 up to 512. [1]
-
-    Source: vllm/config/vllm.py, ``_set_cudagraph_sizes``.
+    The largest is 512, or 1024 on data-centre Blackwell from vLLM 0.28 on, and at most twice
+    max_num_seqs (vllm/config/vllm.py, ``_set_cudagraph_sizes``).
 
     Examples:
         >>> float(graph_sizes(1024.0))
         51.0
     """
-    largest = np.minimum(2.0 * max_num_seqs, _GRAPH_LARGEST)
-    fine = np.floor(np.minimum(largest, _GRAPH_TURN - 1) / _GRAPH_FINE)
-    coarse = np.maximum(np.floor((largest - _GRAPH_TURN) / _GRAPH_COARSE) + 1, 0.0)
-    return np.minimum(largest, 3.0) + fine + coarse
+    most = np.minimum(2.0 * max_num_seqs, largest)
+    fine = np.floor(np.minimum(most, _GRAPH_TURN - 1) / _GRAPH_FINE)
+    coarse = np.maximum(np.floor((most - _GRAPH_TURN) / _GRAPH_COARSE) + 1, 0.0)
+    return np.minimum(most, 3.0) + fine + coarse
 
 
 def graph_bytes(
@@ -219,44 +153,7 @@ def graph_bytes(
     nvidia = c.graph + (c.graph_moe if model.is_moe else 0.0)
     amd = 0.0 if version >= (0, 20) else c.graph_amd
     per_size = (gpus.amd * amd + (1 - gpus.amd) * nvidia) / _GRAPHS_OF_512
-    return per_size * layers * graph_sizes(max_num_seqs)
-
-
-def _mla(mixer: object) -> Attention | None:
-    found = isinstance(mixer, Attention) and mixer.kind is LayerKind.MLA
-    return mixer if found and isinstance(mixer, Attention) else None
-
-
-def _sampler_bytes(engine: ResolvedEngine, c: OverheadCoefficients) -> float:
-    """Peak bytes of the sampler per row and vocabulary entry. [B]
-
-    Sorting samplers took value and index, twice (topk_topp_sampler.py until 0.16); the images of
-    0.11.0 and vLLM from 0.17 on do not sort; FlashInfer samples by default from 0.21 on.
-    """
-    version = release(engine.version)
-    if version >= (0, 21):
-        return FLASHINFER_SAMPLER_BYTES
-    lean = version >= (0, 17) or patch_release(engine.version) == _FLASHINFER_IMAGE
-    return c.sampler_lean if lean else c.sampler_sorted
-
-
-def _keeps_workspace(weight_format: WeightFormat, engine: ResolvedEngine) -> bool:
-    """Whether the experts' workspace outlives the profile run.
-
-    From 0.17 on every 16-bit and FP8 kernel keeps it (modular_kernel.py); before, only the CUTLASS
-    kernels of FP8 with scales per channel did.
-    """
-    if release(engine.version) >= (0, 17):
-        return weight_format.bits >= 8
-    return weight_format.id == "fp8" and weight_format.channel_scale_bytes > 0
-
-
-def patch_release(version: str) -> tuple[int, int, int]:
-    """Major, minor and patch of a version; a missing patch is 0.
-
-    Examples:
-        >>> patch_release("0.11.2+rhai1")
-        (0, 11, 2)
-    """
-    found = re.match(r"v?\d+\.\d+\.(\d+)", version.strip())
-    return (*release(version), int(found[1]) if found else 0)
+    more = gpus.blackwell if version >= (0, 28) else 0.0
+    largest: Values = _GRAPH_LARGEST + more * (_GRAPH_LARGEST_BLACKWELL - _GRAPH_LARGEST)
+    total: Values = per_size * layers * graph_sizes(max_num_seqs, largest)
+    return total

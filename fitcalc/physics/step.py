@@ -23,8 +23,7 @@ from fitcalc.physics.terms import (
     HostTerm,
     LinkTerm,
     MoeTerm,
-    pick,
-    pile,
+    join,
 )
 from fitcalc.units import Array, Values
 
@@ -173,31 +172,35 @@ class StepModel:
         )
 
 
-def stack(models: Sequence[StepModel]) -> StepModel:
-    """Join step models of one LLM under many configurations into one that answers for all."""
-    first = models[0]
+def gather(parts: Sequence[tuple[StepModel, int, NDArray[np.intp]]]) -> StepModel:
+    """Join rows of stacks of one LLM into one stack.
+
+    Args:
+        parts: A stack, how many rows it has, and which of them to take, in order.
+    """
+    first = parts[0][0]
     return StepModel(
-        gemms=pile([m.gemms for m in models]),
-        head=pile([m.head for m in models]),
-        attention=pile([m.attention for m in models if m.attention]) if first.attention else None,
-        experts=pile([m.experts for m in models if m.experts]) if first.experts else None,
-        glue=pile([m.glue for m in models]),
-        links=pile([m.links for m in models]),
-        host=pile([m.host for m in models]),
+        gemms=join([(m.gemms, n, i) for m, n, i in parts], operations(first.gemms)),
+        head=join([(m.head, n, i) for m, n, i in parts], operations(first.head)),
+        attention=join(
+            [(m.attention, n, i) for m, n, i in parts if m.attention], operations(first.attention)
+        )
+        if first.attention
+        else None,
+        experts=join(
+            [(m.experts, n, i) for m, n, i in parts if m.experts], operations(first.experts)
+        )
+        if first.experts
+        else None,
+        glue=join([(m.glue, n, i) for m, n, i in parts], ()),
+        links=join([(m.links, n, i) for m, n, i in parts], ()),
+        host=join([(m.host, n, i) for m, n, i in parts], ()),
     )
 
 
-def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
-    """Return the stacked candidates at these rows, in this order."""
-    return StepModel(
-        gemms=pick(model.gemms, index),
-        head=pick(model.head, index),
-        attention=pick(model.attention, index) if model.attention else None,
-        experts=pick(model.experts, index) if model.experts else None,
-        glue=pick(model.glue, index),
-        links=pick(model.links, index),
-        host=pick(model.host, index),
-    )
+def operations(term: GemmTerm | AttentionTerm | MoeTerm) -> tuple[int, ...]:
+    """Return the shape of a term's last axis, its operations."""
+    return (np.shape(term.count)[-1],)
 
 
 def _sum(count: Values, seconds: Values) -> Array:

@@ -6,7 +6,7 @@ attention layers, expert layers); leading axes, if any, run over candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from fitcalc.catalog.laws import (
     MemoryLaw,
     MoeLaw,
 )
-from fitcalc.units import Array, Values
+from fitcalc.units import Values
 
 
 class GemmTerm(NamedTuple):
@@ -133,29 +133,23 @@ class HostTerm(NamedTuple):
 T = TypeVar("T", bound="tuple[object, ...]")
 
 
-def rows(terms: Sequence[T]) -> T:
-    """Join the terms of one model's distinct operations: the last axis runs over them."""
-    return _join(terms, np.array)
+def join(parts: Sequence[tuple[T, int, NDArray[np.intp]]], operations: tuple[int, ...]) -> T:
+    """Join rows of terms: axis 0 the candidate, axis 1 free for batch sizes, then operations.
 
-
-def pile(terms: Sequence[T]) -> T:
-    """Join candidates' terms: axis 0 is the candidate, axis 1 is free for batch sizes."""
-    return _join(terms, lambda cells: np.expand_dims(np.stack(cells), 1))
-
-
-def pick(term: T, index: NDArray[np.intp]) -> T:
-    """Return the candidates at these rows of a piled term."""
-    cells = [pick(c, index) if isinstance(c, tuple) else np.asarray(c)[index] for c in term]
-    return type(term)(*cells)
-
-
-def _join(terms: Sequence[T], how: Callable[[list[Array]], Array]) -> T:
-    """Join tuples of numbers, and tuples within them, field by field."""
-    first = terms[0]
-    joined = [
-        _join([term[i] for term in terms], how)  # type: ignore[type-var]
-        if isinstance(first[i], tuple)
-        else how([np.asarray(term[i], dtype=np.float64) for term in terms])
-        for i in range(len(first))
-    ]
-    return type(first)(*joined)
+    Args:
+        parts: A term, how many candidates it speaks for, and which of them to take.
+        operations: Shape of the last axis; empty where a term has no operations.
+    """
+    first = parts[0][0]
+    cells = []
+    for i, cell in enumerate(first):
+        column = [(term[i], count, index) for term, count, index in parts]
+        if isinstance(cell, tuple):
+            cells.append(join(column, operations))  # type: ignore[type-var]
+        else:
+            cells.append(
+                np.concatenate(
+                    [np.broadcast_to(c, (n, 1, *operations))[index] for c, n, index in column]
+                )
+            )
+    return type(first)(*cells)

@@ -8,7 +8,6 @@ from fitcalc.answers import Bottleneck
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.step import StepModel
 from fitcalc.queueing.predict import Felt
-from fitcalc.queueing.profile import Profile
 
 _WAITING_SHARE = 0.01
 """From this share of requests on that wait for a place, the place is what binds. [1]"""
@@ -16,13 +15,17 @@ _FULL = 0.95
 """From this share of the largest stable rate on, the queue is what users feel. [1]"""
 
 
-def bottleneck(
-    step: StepModel, max_num_seqs: int, server: Profile, found: Felt, traffic: Traffic
-) -> Bottleneck:
-    """Name what binds a server at its load."""
+def bottleneck(step: StepModel, found: Felt, traffic: Traffic, *, slots_bind: bool) -> Bottleneck:
+    """Name what binds a server at its load.
+
+    Args:
+        step: Step times.
+        found: What its users feel.
+        traffic: What reaches it.
+        slots_bind: Whether max_num_seqs, not the KV cache, is what bounds the batch.
+    """
     if found.waiting > _WAITING_SHARE:
-        slots = server.max_batch[0] >= max_num_seqs
-        return Bottleneck.QUEUE if slots else Bottleneck.KV_CAPACITY
+        return Bottleneck.QUEUE if slots_bind else Bottleneck.KV_CAPACITY
     if found.utilization > _FULL:
         return Bottleneck.QUEUE
     shares = time_shares(step, found, traffic)

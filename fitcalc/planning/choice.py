@@ -16,7 +16,7 @@ class PlanQuestion(Row):
         hf_id: Its Hugging Face name.
         traffic: The whole load, over all replicas.
         slo: The promise.
-        headroom: Share of the rate that a replica could carry within the SLO which is left free. [1]
+        headroom: Share of the rate the SLO allows a replica that is left free. [1]
         max_model_len: Longest request a server accepts. [tokens]
         gpus: GPU types that were considered.
         weight_formats: Weight formats that were considered.

@@ -17,7 +17,7 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated, step_model
-from fitcalc.physics.kv_cache import KvLayout, kv_bytes_per_request, kv_layout
+from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import bottleneck
@@ -94,7 +94,7 @@ def predict(
 
 def ledger_of(setup: Setup) -> MemoryLedger | Rejection:
     """Return the ledger of a resolved configuration."""
-    return memory_ledger(setup.model, setup.gpu, setup.engine, setup.weight, setup.kv)
+    return memory_ledger(setup.model, setup.gpu, setup.engine)
 
 
 def step_of(setup: Setup) -> StepModel:
@@ -107,11 +107,6 @@ def step_of(setup: Setup) -> StepModel:
         setup.split,
         asynchronous=setup.engine.async_scheduling,
     )
-
-
-def layout_of(setup: Setup) -> KvLayout:
-    """Return the KV layout of a resolved configuration."""
-    return kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
 
 
 def beyond_length(setup: Setup, traffic: Traffic) -> Rejection | None:
@@ -136,11 +131,16 @@ def share_of_rank(setup: Setup, traffic: Traffic) -> Traffic:
     return traffic.replace(concurrency=max(1, round((traffic.concurrency or 1) / ranks)))
 
 
+def request_bytes(setup: Setup, traffic: Traffic) -> float:
+    """KV bytes that a running request holds on one rank, on average. [B]"""
+    held = traffic.isl.mean + traffic.osl.length_biased
+    layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
+    return max(float(kv_bytes_per_request(layout, held)), 1.0)
+
+
 def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
     """Return the closed form's profile of one data-parallel rank."""
-    held = traffic.isl.mean + traffic.osl.length_biased
-    per_request = kv_bytes_per_request(layout_of(setup), held)
-    fitting = ledger.kv_cache_bytes / max(float(per_request), 1.0)
+    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic)
     return profile(
         step_of(setup),
         traffic,
@@ -158,7 +158,7 @@ def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Predict
     if not found.stable:
         ranks = setup.engine.data_parallel_size
         return saturated(traffic.qps or 0.0, found.capacity * ranks)
-    return prediction(setup, ledger, server, found, share)
+    return prediction(setup, ledger, found, share)
 
 
 def saturated(rate: float, capacity: float) -> Rejection:
@@ -167,15 +167,12 @@ def saturated(rate: float, capacity: float) -> Rejection:
     return Rejection(limit=Limit.SATURATION, needed=rate, available=capacity, reason=reason)
 
 
-def prediction(
-    setup: Setup, ledger: MemoryLedger, server: Profile, found: Felt, traffic: Traffic
-) -> Prediction:
+def prediction(setup: Setup, ledger: MemoryLedger, found: Felt, traffic: Traffic) -> Prediction:
     """Dress what one data-parallel rank's users feel as the server's prediction."""
     ranks = setup.engine.data_parallel_size
     rate = found.requests_per_s * ranks
-    held = float(
-        kv_bytes_per_request(layout_of(setup), traffic.isl.mean + traffic.osl.length_biased)
-    )
+    held = request_bytes(setup, traffic)
+    fitting = ledger.kv_cache_bytes / held
     return Prediction(
         stable=found.stable,
         ttft_ms=found.ttft,
@@ -190,7 +187,9 @@ def prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
         kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
-        bottleneck=bottleneck(step_of(setup), setup.engine.max_num_seqs, server, found, traffic),
+        bottleneck=bottleneck(
+            step_of(setup), found, traffic, slots_bind=fitting >= setup.engine.max_num_seqs
+        ),
         calibrated=calibrated(setup.gpu, setup.weight),
         method="closed_form",
         interval=interval_of(setup, found.ttft, found.tpot),

@@ -149,13 +149,17 @@ def _no_format(needed: float, available: float, reason: str) -> Rejection:
     )
 
 
+def reach(gpu: Gpu) -> int:
+    """Return how many GPUs tensor parallelism may span: a node, or a larger link domain. [1]"""
+    if gpu.link.kind is LinkKind.PCIE:
+        return gpu.gpus_per_node
+    return max(gpu.gpus_per_node, gpu.link.domain)
+
+
 def _beyond_node(gpu: Gpu, engine: EngineArgs) -> Rejection | None:
-    """Tensor parallelism stays within the GPUs that share a node or a link domain."""
-    reach = gpu.gpus_per_node
-    if gpu.link.kind is not LinkKind.PCIE:
-        reach = max(reach, gpu.link.domain)
-    if engine.tensor_parallel_size <= reach:
+    """Refuse tensor parallelism beyond the GPUs that share a node or a link domain."""
+    most, tp = reach(gpu), engine.tensor_parallel_size
+    if tp <= most:
         return None
-    tp = engine.tensor_parallel_size
-    reason = f"tensor_parallel_size {tp} passes the {reach} {gpu.id} of a node"
-    return Rejection(limit=Limit.DIVISIBILITY, needed=tp, available=reach, reason=reason)
+    reason = f"tensor_parallel_size {tp} passes the {most} {gpu.id} of a node"
+    return Rejection(limit=Limit.DIVISIBILITY, needed=tp, available=most, reason=reason)

@@ -15,7 +15,7 @@ from fitcalc.queueing.profile import Profile
 from fitcalc.queueing.steady import Steady, largest_stable_rate, steady
 from fitcalc.units import MILLI, Array
 
-_HALVINGS = 12
+_HALVINGS = 9
 _PERCENT = 100.0
 _LEAST_SHARE = 1e-3
 
@@ -56,8 +56,8 @@ def goodput(server: Profile, slo: Slo, burstiness: float = 1.0) -> Array:
     return capacity * _bisect(holds, len(capacity))
 
 
-def most_clients(server: Profile, slo: Slo, limit: float) -> Array:
-    """Return the most clients of a closed loop at which the promise holds. [1] (row,)."""
+def most_clients(server: Profile, slo: Slo, limit: Array) -> Array:
+    """Return the most clients, up to a limit, at which the promise holds. [1] (row,)."""
 
     def holds(share: Array) -> NDArray[np.bool_]:
         return keeps(latency(server, closed_loop(server, limit * share)), slo)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitcalc.units import Array
 
-_HALVINGS = 40
+_HALVINGS = 24
 _TINY = 1e-12
 _LEAST_SHAPE = 0.05
 
@@ -55,7 +55,9 @@ class Mixture:
         spread = np.sqrt(self.variance)
         low = self.shift.min(axis=1)
         seen = self.weight > _TINY
-        high: Array = np.where(seen, self.shift + self.mean + 60.0 * spread, 0.0).max(axis=1) + _TINY
+        high: Array = (
+            np.where(seen, self.shift + self.mean + 60.0 * spread, 0.0).max(axis=1) + _TINY
+        )
         for _ in range(_HALVINGS):
             middle = (low + high) / 2.0
             enough = self.share_within(middle) >= share

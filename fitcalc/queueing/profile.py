@@ -86,7 +86,7 @@ class Profile:
 
 def profile(
     step: StepTimes, traffic: Traffic, max_batch: Values, max_num_batched_tokens: Values, *,
-    prefix_caching: bool = True,
+    prefix_caching: bool = True, nodes: Array = NODES,
 ) -> Profile:  # fmt: skip
     """Evaluate servers at every batch size under a traffic's lengths.
 
@@ -96,10 +96,11 @@ def profile(
         max_batch: Most decoding sequences by slots and by KV cache, one a row. [1]
         max_num_batched_tokens: Token budget of a step, one a row. [tokens]
         prefix_caching: Whether the engine serves shared prefixes from its cache.
+        nodes: Batch sizes to evaluate, from 0 up. [1]
     """
     limit = np.atleast_1d(np.asarray(max_batch, dtype=np.float64))[:, None]
     budget = np.atleast_1d(np.asarray(max_num_batched_tokens, dtype=np.float64))[:, None]
-    nodes = np.minimum(NODES[None, :], limit)
+    nodes = np.minimum(nodes[None, :], limit)
     hit = traffic.hit_share if prefix_caching else 0.0
     prompt = traffic.isl.mean * (1.0 - hit)
     cached = traffic.isl.mean * hit

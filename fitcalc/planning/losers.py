@@ -1,0 +1,113 @@
+"""Who lost, to which limit, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fitcalc.answers import Limit, Rejection
+from fitcalc.planning.candidates import rejected
+from fitcalc.planning.choice import RejectedChoice
+from fitcalc.planning.evaluate import Entry, Found, Search, server_of
+from fitcalc.planning.finalists import Priced
+from fitcalc.queueing.goodput import kept_limits, state_of
+from fitcalc.queueing.latency import latency
+from fitcalc.units import MILLI
+
+_ALMOST_IDLE = 1e-3
+_PERCENT = 100.0
+
+
+def of(search: Search, entry: Entry, no: Rejection) -> RejectedChoice:
+    """Say which candidate a rejection is about."""
+    block = search.blocks[entry.block]
+    return rejected(entry.gpu, block.split, block.weight.id, block.kv.id, no)
+
+
+def refused(search: Search, entries: Iterable[Entry]) -> list[RejectedChoice]:
+    """Return the candidates that miss the promise even when idle."""
+    return [of(search, e, e.refused) for e in entries if e.refused is not None]
+
+
+def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]:
+    """Return the candidates that keep the promise at no load, with the limit they miss."""
+    lost = []
+    share = search.slo.percentile / _PERCENT
+    for one in found:
+        server = server_of(search, one)
+        load = np.array([max(one.entry.load, 1e-9) * _ALMOST_IDLE])
+        load = np.maximum(load, 1.0) if search.closed else load
+        state = state_of(server, load, closed=search.closed, burstiness=search.traffic.burstiness)
+        answer = latency(server, state, search.traffic.burstiness)
+        laws = {"ttft": answer.ttft, "itl": answer.gaps, "e2e": answer.e2e}
+        limits = {"ttft": search.slo.ttft_ms, "itl": search.slo.itl_ms, "e2e": search.slo.e2e_ms}
+        name = next((n for n, ok in kept_limits(answer, search.slo) if not ok[0]), "ttft")
+        felt = float(laws[name].quantile(share)[0]) / MILLI
+        promised = float(limits[name] or 0.0)
+        no = Rejection(
+            limit=Limit(name),
+            needed=felt,
+            available=promised,
+            reason=f"{name} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any load; "
+            f"promised {promised:,.0f} ms",
+        )
+        lost.append(of(search, one.entry, no))
+    return lost
+
+
+def over_limits(
+    search: Search, priced: Sequence[Priced], max_gpus: int | None, budget: float | None
+) -> tuple[list[Priced], list[RejectedChoice]]:
+    """Split candidates into those within the most GPUs and money, and the rest."""
+    within, lost = [], []
+    for one in priced:
+        no = _over(one, max_gpus, budget)
+        if no is None:
+            within.append(one)
+        else:
+            lost.append(of(search, one.found.entry, no))
+    return within, lost
+
+
+def _over(one: Priced, max_gpus: int | None, budget: float | None) -> Rejection | None:
+    if max_gpus is not None and one.gpu_count > max_gpus:
+        reason = f"the traffic takes {one.gpu_count} GPUs; at most {max_gpus} are allowed"
+        return Rejection(
+            limit=Limit.MAX_GPUS, needed=one.gpu_count, available=max_gpus, reason=reason
+        )
+    if budget is None:
+        return None
+    if one.bill is None:
+        reason = "no price is known, so the budget cannot be checked"
+        return Rejection(limit=Limit.PRICE, needed=0.0, available=budget, reason=reason)
+    money = one.bill.usd_per_hour
+    if money <= budget:
+        return None
+    reason = f"the traffic costs {money:,.2f} USD/h; at most {budget:,.2f} are allowed"
+    return Rejection(limit=Limit.BUDGET, needed=money, available=budget, reason=reason)
+
+
+def merged(lost: Iterable[RejectedChoice], served: set[str]) -> tuple[RejectedChoice, ...]:
+    """Keep, for each GPU type, format and limit, the candidate that came closest.
+
+    GPU types that serve in another way keep their losers too; types that do not come first.
+    """
+    kept: dict[tuple[str, str, Limit], RejectedChoice] = {}
+    for one in lost:
+        key = (one.gpu, one.weight_format, one.limit)
+        if key not in kept or shortfall(one) < shortfall(kept[key]):
+            kept[key] = one
+    return tuple(sorted(kept.values(), key=lambda one: (one.gpu in served, shortfall(one))))
+
+
+def closest(lost: Iterable[RejectedChoice]) -> RejectedChoice | None:
+    """Return the candidate that misses by the least, relative to what there is."""
+    return min(lost, key=shortfall, default=None)
+
+
+def shortfall(one: RejectedChoice) -> float:
+    """Return how many times more is needed than available; formats a GPU lacks come last. [1]"""
+    if one.limit in (Limit.UNSUPPORTED_FORMAT, Limit.DIVISIBILITY, Limit.PRICE):
+        return float("inf")
+    return one.needed / max(one.available, 1e-9)

@@ -1,0 +1,205 @@
+"""From a question to a plan: the cheapest deployment that keeps the promise, and who lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from fitcalc.answers import Limit
+from fitcalc.catalog.gpu import Gpu, gpu_ids, load_gpus, resolve_gpu
+from fitcalc.catalog.model import LlmModel, load_model
+from fitcalc.catalog.price import offers
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.traffic import Traffic
+from fitcalc.planning.candidates import candidates, kv_formats, weight_formats
+from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
+from fitcalc.planning.cost import bill
+from fitcalc.planning.evaluate import Found, Search, best_of_each, entries
+from fitcalc.planning.finalists import Priced, choices
+from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
+from fitcalc.planning.setup import ModelName
+
+DEFAULT_HEADROOM = 0.2
+"""Share of the load a replica could carry that a plan leaves free, unless told otherwise. [1]"""
+_MOST_HEADROOM = 0.9
+
+
+def plan(
+    model: ModelName,
+    traffic: Traffic,
+    slo: Slo | None = None,
+    *,
+    gpus: Sequence[str] | None = None,
+    exclude_gpus: Sequence[str] = (),
+    quantization: Sequence[str] | None = None,
+    max_gpus: int | None = None,
+    budget_usd_per_hour: float | None = None,
+    cloud: str | None = None,
+    headroom: float | None = None,
+    engine: EngineArgs | None = None,
+    top: int = 5,
+) -> Plan:
+    """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
+
+    Every GPU of the tables is tried with every layout, weight format, KV format and batch limit
+    that starts on it; a replica's load is the closed form's goodput less the headroom, never its
+    saturated rate.
+
+    Args:
+        model: Alias, table id, Hugging Face id, path to a config.json or its folder, or a config.
+        traffic: The whole load, over all replicas.
+        slo: The promise; ``None`` = ``Slo()``.
+        gpus: GPU types to try; ``None`` = all.
+        exclude_gpus: GPU types not to try.
+        quantization: Weight formats to try; ``None`` = the checkpoint's own, and where that is in
+            16 bits also fp8, AWQ and NVFP4.
+        max_gpus: Most GPUs in all. [1]
+        budget_usd_per_hour: Most money. [USD/h]
+        cloud: Only this cloud's prices, and only GPUs it offers.
+        headroom: Share of the load within the promise that stays free, 0 to 0.9. [1]
+        engine: Settings that every candidate keeps: utilization, version, KV dtype, length, ...
+        top: Further configurations of the winning GPU type to keep beside the best of every type.
+
+    Returns:
+        A plan; falsy, with ``closest``, where nothing serves.
+
+    Raises:
+        FitcalcError: a name is unknown or a value makes no sense.
+    """
+    promise, settings = slo or Slo(), engine or EngineArgs()
+    llm = load_model(model)
+    _check(max_gpus, budget_usd_per_hour, headroom, top)
+    free = DEFAULT_HEADROOM if headroom is None else headroom
+    cards = _cards(gpus, exclude_gpus, cloud)
+    settings = _with_length(settings, llm, traffic)
+    weights = weight_formats(llm, quantization)
+    kvs = kv_formats(llm, settings.kv_cache_dtype)
+    held = traffic.isl.mean + traffic.osl.length_biased
+    blocks, lost = candidates(llm, cards, weights, kvs, settings, held, max_gpus)
+    search = Search(llm, blocks, traffic, promise, settings.enable_prefix_caching is not False)
+    able = list(entries(search))
+    lost += refused(search, able)
+    able = [entry for entry in able if entry.refused is None]
+    found = best_of_each(search, able, {card.id: _price(card, cloud) for card in cards}, free)
+    good = [f for f in found if f.load > 0]
+    lost += cannot_carry(search, [f for f in found if f.load <= 0])
+    priced = _priced(search, good, free, cloud)
+    within, over = over_limits(search, priced, max_gpus, budget_usd_per_hour)
+    lost += over
+    ranked = choices(search, _kept(within, top))
+    question = _question(
+        llm, search, free, settings, cards, weights, max_gpus, budget_usd_per_hour, cloud,
+        given={"slo": slo, "gpus": gpus, "quantization": quantization, "headroom": headroom},
+    )  # fmt: skip
+    return Plan(
+        question=question,
+        best=ranked[0] if ranked else None,
+        alternatives=tuple(ranked[1:]),
+        rejections=merged(lost, {choice.gpu for choice in ranked}),
+        closest=None if ranked else closest(lost),
+    )
+
+
+def _check(max_gpus: int | None, budget: float | None, headroom: float | None, top: int) -> None:
+    """Refuse limits that make no sense."""
+    if max_gpus is not None and max_gpus < 1:
+        raise InvalidValue("max_gpus", max_gpus, "give at least 1 GPU")
+    if budget is not None and not (math.isfinite(budget) and budget > 0):
+        raise InvalidValue("budget", budget, "give a number of USD an hour above 0")
+    if headroom is not None and not 0 <= headroom <= _MOST_HEADROOM:
+        raise InvalidValue("headroom", headroom, f"give a share from 0 to {_MOST_HEADROOM}")
+    if top < 1:
+        raise InvalidValue("top", top, "give at least 1")
+
+
+def _cards(
+    gpus: Sequence[str] | None, exclude: Sequence[str], cloud: str | None
+) -> tuple[Gpu, ...]:
+    """Return the GPU types to try."""
+    out = {resolve_gpu(name) for name in exclude}
+    wanted = [resolve_gpu(name) for name in gpus] if gpus else list(gpu_ids())
+    kept = [name for name in dict.fromkeys(wanted) if name not in out]
+    if cloud is not None:
+        sold = [name for name in kept if offers(name, cloud)]
+        if kept and not sold:
+            raise InvalidValue("cloud", cloud, f"it has no price for {', '.join(kept[:5])}")
+        kept = sold
+    if not kept:
+        raise InvalidValue("gpu", ", ".join(wanted[:5]), "leave at least one GPU type to try")
+    return load_gpus(kept)
+
+
+def _with_length(engine: EngineArgs, model: LlmModel, traffic: Traffic) -> EngineArgs:
+    """Set max_model_len to what the traffic needs, where it is open. [tokens]"""
+    longest = engine.max_model_len or traffic.longest
+    most = model.max_position_embeddings
+    if longest > most:
+        fix = f"{model.id} takes at most {most:,} tokens, input and output together"
+        raise InvalidValue("ctx", longest, fix)
+    if traffic.longest > longest:
+        fix = f"isl + osl come to {traffic.longest:,} tokens; raise it to that"
+        raise InvalidValue("max_model_len", longest, fix)
+    return engine.replace(max_model_len=longest)
+
+
+def _price(card: Gpu, cloud: str | None) -> float:
+    """Return what orders a type's candidates: money of a GPU, or 1 where no price is known."""
+    known = offers(card.id, cloud)
+    return known[0].usd_per_gpu_hour if known else 1.0
+
+
+def _priced(
+    search: Search, found: Iterable[Found], headroom: float, cloud: str | None
+) -> list[Priced]:
+    """Count replicas and money, cheapest first; types without a price follow, by GPUs."""
+    priced = []
+    for one in found:
+        replicas = max(1, math.ceil(search.load / (one.load * (1.0 - headroom)) - 1e-9))
+        size = one.entry.gpus
+        priced.append(Priced(one, replicas, bill(one.entry.gpu, size, replicas, cloud)))
+    return sorted(priced, key=Priced.order)
+
+
+def _kept(priced: Sequence[Priced], top: int) -> list[Priced]:
+    """Return the best of every GPU type, and the winner's own runners-up, in order of cost."""
+    seen: set[str] = set()
+    firsts, others = [], []
+    for one in priced:
+        (others if one.found.entry.gpu in seen else firsts).append(one)
+        seen.add(one.found.entry.gpu)
+    runners = others[:top]
+    return sorted([*firsts, *runners], key=Priced.order)
+
+
+def _question(
+    model: LlmModel,
+    search: Search,
+    headroom: float,
+    engine: EngineArgs,
+    cards: Sequence[Gpu],
+    weights: Iterable[object],
+    max_gpus: int | None,
+    budget: float | None,
+    cloud: str | None,
+    given: dict[str, object],
+) -> PlanQuestion:
+    return PlanQuestion(
+        model=model.id,
+        hf_id=model.hf_id,
+        traffic=search.traffic,
+        slo=search.slo,
+        headroom=headroom,
+        max_model_len=engine.max_model_len or 0,
+        gpus=tuple(card.id for card in cards),
+        weight_formats=tuple(str(getattr(w, "id", w)) for w in weights),
+        max_gpus=max_gpus,
+        budget_usd_per_hour=budget,
+        cloud=cloud,
+        version=engine.version,
+        defaults=tuple(name for name, value in given.items() if value is None),
+    )
+
+
+__all__ = ["DEFAULT_HEADROOM", "Choice", "Limit", "Plan", "RejectedChoice", "plan"]
