@@ -125,8 +125,9 @@ def default_batch_limits(gpu: Gpu, version: str) -> tuple[int, int]:
     large = gpu.memory_bytes >= _LARGE_CARD_BYTES and release(version) >= (0, 28)
     if large:
         return 16384, 1024
-    if gpu.memory_bytes >= _MEDIUM_CARD_BYTES and "a100" not in gpu.name.lower():
-        return 8192, 1024 if release(version) >= (0, 9) else 256
+    a100 = "a100" in gpu.name.lower() and release(version) >= (0, 9)
+    if gpu.memory_bytes >= _MEDIUM_CARD_BYTES and not a100:
+        return 8192, 1024 if release(version) >= (0, 8) else 256
     return 2048, 256
 
 

@@ -132,7 +132,8 @@ def graph_sizes(max_num_seqs: Values, largest: Values = _GRAPH_LARGEST) -> Value
     most = np.minimum(2.0 * max_num_seqs, largest)
     fine = np.floor(np.minimum(most, _GRAPH_TURN - 1) / _GRAPH_FINE)
     coarse = np.maximum(np.floor((most - _GRAPH_TURN) / _GRAPH_COARSE) + 1, 0.0)
-    return np.minimum(most, 3.0) + fine + coarse
+    sizes: Values = np.minimum(most, 3.0) + fine + coarse
+    return sizes
 
 
 def graph_bytes(
@@ -155,5 +156,4 @@ def graph_bytes(
     per_size = (gpus.amd * amd + (1 - gpus.amd) * nvidia) / _GRAPHS_OF_512
     more = gpus.blackwell if version >= (0, 28) else 0.0
     largest: Values = _GRAPH_LARGEST + more * (_GRAPH_LARGEST_BLACKWELL - _GRAPH_LARGEST)
-    total: Values = per_size * layers * graph_sizes(max_num_seqs, largest)
-    return total
+    return per_size * layers * graph_sizes(max_num_seqs, largest)

@@ -1,0 +1,133 @@
+r"""Peak memory of vLLM's profile run: the forward pass, the experts' workspace, the sampler.
+
+Source: vllm/v1/worker/gpu/model_runner.py, ``profile_run``, and the kernels named below; the
+coefficients are fitted to start-up logs (calibration/results/memory.toml).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from fitcalc.catalog.formats import WeightFormat
+from fitcalc.catalog.model import Attention, LayerKind, LlmModel, Moe, TensorKind
+from fitcalc.catalog.overheads import OverheadCoefficients
+from fitcalc.inputs.engine import ResolvedEngine, release
+from fitcalc.physics.weights import VOCAB_PAD
+from fitcalc.units import Values
+
+FLASHINFER_SAMPLER_BYTES = 2 + 4 + 4
+"""Logits in 16 bits and in fp32, and probabilities (vllm/v1/sample/sampler.py, from 0.21 on)."""
+PENALTY_BYTES = 4 + 1 / 8
+"""Counts of output tokens and a bit for prompt tokens, kept for each slot and vocabulary entry
+(vllm/v1/worker/gpu/sample/penalties.py, model runner V2, the default from 0.29 on)."""
+MLA_WORKSPACE_TOKENS = 64 * 1024
+"""Context tokens that MLA expands at once (mla_attention.py, chunked prefill workspace)."""
+_HALF = 2.0
+_FLASHINFER_IMAGE = (0, 11, 0)
+
+
+def activation_bytes(
+    model: LlmModel,
+    weight_format: WeightFormat,
+    engine: ResolvedEngine,
+    c: OverheadCoefficients,
+    *,
+    tokens: Values,
+    seqs: Values,
+) -> Values:
+    """Peak of the profile run, and what it leaves behind. [B]
+
+    The larger of the forward pass and the sampler, plus the experts' workspace where the version
+    keeps it, the sampler's counts per slot (0.29 and later) and a vision tower's dummy images.
+    """
+    rows = np.minimum(seqs, tokens)
+    vocabulary = -(-model.vocab_size // VOCAB_PAD) * VOCAB_PAD
+    workspace = expert_workspace_bytes(model, engine, tokens)
+    kept = _keeps_workspace(weight_format, engine)
+    forward = forward_bytes(model, engine, tokens, rows) + (0.0 if kept else workspace)
+    sampler = _sampler_bytes(engine, c) * rows * vocabulary
+    left = workspace if kept else 0.0
+    if release(engine.version) >= (0, 29):
+        left = left + PENALTY_BYTES * seqs * vocabulary
+    if any(tensor.kind is TensorKind.VISION for tensor in model.outer):
+        left = left + c.vision
+    return np.maximum(forward, sampler) + left
+
+
+def forward_bytes(model: LlmModel, engine: ResolvedEngine, tokens: Values, rows: Values) -> Values:
+    r"""Tensors alive at once in the forward pass. [B]
+
+    $$T (2H + 3 I / tp) \cdot 2$$ and, with MLA, the keys and values of the context it expands.
+    """
+    tp = engine.tensor_parallel_size
+    width = max(
+        max(layer.intermediate_size, layer.moe.shared_intermediate_size if layer.moe else 0)
+        for layer in model.layers
+    )
+    peak = tokens * (2.0 * model.hidden_size + 3.0 * width / tp) * _HALF
+    mla = next((a for layer in model.layers if (a := _mla(layer.mixer))), None)
+    if mla is None:
+        return peak
+    least = np.maximum(8.0 * engine.max_model_len, 4.0 * rows * (engine.block_size or 16))
+    expanded = np.minimum(least, MLA_WORKSPACE_TOKENS)
+    heads = mla.num_attention_heads / tp
+    return peak + expanded * heads * (mla.qk_nope_head_dim + mla.v_head_dim) * _HALF
+
+
+def expert_workspace_bytes(model: LlmModel, engine: ResolvedEngine, tokens: Values) -> Values:
+    r"""Workspace of the expert kernels: every token once for each expert it goes to. [B]
+
+    $$T k (\max(N/2, H) + \max(N, H)) \cdot 2, \quad N = 2 I / \text{ranks}$$
+
+    References:
+        vllm/model_executor/layers/fused_moe, ``TritonExperts.workspace_shapes``.
+    """
+    moe: Moe | None = next((layer.moe for layer in model.layers if layer.moe), None)
+    if moe is None:
+        return np.zeros_like(tokens) + 0.0
+    ranks = engine.tensor_parallel_size * engine.data_parallel_size
+    inner = moe.moe_intermediate_size / (1 if engine.enable_expert_parallel else ranks)
+    width = max(inner, model.hidden_size) + max(2.0 * inner, model.hidden_size)
+    return tokens * moe.num_experts_per_tok * width * _HALF
+
+
+def _mla(mixer: object) -> Attention | None:
+    found = isinstance(mixer, Attention) and mixer.kind is LayerKind.MLA
+    return mixer if found and isinstance(mixer, Attention) else None
+
+
+def _sampler_bytes(engine: ResolvedEngine, c: OverheadCoefficients) -> float:
+    """Peak bytes of the sampler per row and vocabulary entry. [B]
+
+    Sorting samplers took value and index, twice (topk_topp_sampler.py until 0.16); the images of
+    0.11.0 and vLLM from 0.17 on do not sort; FlashInfer samples by default from 0.21 on.
+    """
+    version = release(engine.version)
+    if version >= (0, 21):
+        return FLASHINFER_SAMPLER_BYTES
+    lean = version >= (0, 17) or patch_release(engine.version) == _FLASHINFER_IMAGE
+    return c.sampler_lean if lean else c.sampler_sorted
+
+
+def _keeps_workspace(weight_format: WeightFormat, engine: ResolvedEngine) -> bool:
+    """Whether the experts' workspace outlives the profile run.
+
+    From 0.17 on every 16-bit and FP8 kernel keeps it (modular_kernel.py); before, only the CUTLASS
+    kernels of FP8 with scales per channel did.
+    """
+    if release(engine.version) >= (0, 17):
+        return weight_format.bits >= 8
+    return weight_format.id == "fp8" and weight_format.channel_scale_bytes > 0
+
+
+def patch_release(version: str) -> tuple[int, int, int]:
+    """Major, minor and patch of a version; a missing patch is 0.
+
+    Examples:
+        >>> patch_release("0.11.2+rhai1")
+        (0, 11, 2)
+    """
+    found = re.match(r"v?\d+\.\d+\.(\d+)", version.strip())
+    return (*release(version), int(found[1]) if found else 0)

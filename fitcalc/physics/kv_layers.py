@@ -1,0 +1,169 @@
+"""What each layer keeps of the past: the page it allocates for every block.
+
+Source: vllm/v1/kv_cache_interface.py, vllm/platforms/interface.py and cuda.py of vLLM 0.33.0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fitcalc.catalog.formats import KvFormat
+from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.model import Attention, LayerKind, LlmModel, State, StateKind
+from fitcalc.inputs.engine import ResolvedEngine, release
+
+BLOCK_SIZE = 16
+"""Default tokens a block (vllm/config/cache.py, ``DEFAULT_BLOCK_SIZE``)."""
+SPARSE_MLA_BLOCK_SIZE = 64
+"""Block of the sparse MLA backends (vllm/v1/attention/backends/mla/flashmla_sparse.py)."""
+STATE_MLA_ALIGN = 128
+"""Hybrids of MLA and state align blocks to it (vllm/platforms/interface.py; 64 before 0.26)."""
+_INDEXER_GROUP, _INDEXER_SCALE_BYTES = 128, 4
+"""The sparse indexer keeps fp8 keys and a 4-byte scale for each 128 (deepseek_v2.py)."""
+_DS_MLA_GROUP = 128
+"""``fp8_ds_mla``: fp8 latent, a 4-byte scale for each 128, and a 16-bit rope part."""
+_HALF_BYTES, _SCALE_BYTES = 2, 4
+_GROWING = (LayerKind.FULL, LayerKind.MLA)
+_BLACKWELL, _HOPPER = 10, 9
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCache:
+    """What one layer allocates: a page of ``page_bytes`` for every block. [B]
+
+    ``block_size`` is tokens a block holds (0 for a state, which is one block whatever the
+    length); ``window`` the sliding window or chunk. [tokens]
+    """
+
+    kind: LayerKind
+    page_bytes: int
+    block_size: int
+    window: int | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether it keeps every token."""
+        return self.kind in _GROWING
+
+
+def has_state(model: LlmModel) -> bool:
+    """Whether any layer keeps a recurrent state (vLLM calls such models hybrid)."""
+    return any(isinstance(layer.mixer, State) for layer in model.layers)
+
+
+def attention_bytes_per_token(a: Attention, kv: KvFormat, tp: int, *, packed_mla: bool) -> int:
+    """Cache bytes of one token in one attention layer on one rank. [B]
+
+    Keys and values of ``max(1, kv heads // tp)`` heads; an MLA layer keeps one latent and one
+    rope part that every rank repeats, and a sparse one its indexer's keys besides
+    (vllm/v1/kv_cache_interface.py; vllm/model_executor/layers/attention/mla_attention.py).
+
+    Args:
+        a: The layer.
+        kv: How keys and values are stored.
+        tp: Tensor parallel ranks.
+        packed_mla: Whether a one-byte MLA entry is stored as ``fp8_ds_mla``.
+    """
+    if a.kind is not LayerKind.MLA:
+        heads = max(1, a.num_key_value_heads // tp)
+        element = kv.bytes_per_element + kv.scale_bytes_per_element
+        per_head = (a.head_dim + a.v_head_dim) * element + kv.scale_bytes_per_head
+        return math.ceil(heads * per_head)
+    latent, rope = a.kv_lora_rank, a.qk_rope_head_dim
+    if kv.mla_bytes_per_token is not None:
+        entry = kv.mla_bytes_per_token
+    elif packed_mla and a.index_topk and kv.bytes_per_element == 1:
+        entry = latent + latent // _DS_MLA_GROUP * _SCALE_BYTES + rope * _HALF_BYTES
+    else:
+        entry = (latent + rope) * kv.bytes_per_element
+    index = a.index_head_dim + a.index_head_dim // _INDEXER_GROUP * _INDEXER_SCALE_BYTES
+    return math.ceil(entry) + index
+
+
+def state_bytes(s: State, tp: int, speculative: int = 0) -> int:
+    """Bytes of one sequence's state in one layer on one rank. [B]
+
+    Source: vllm/model_executor/layers/mamba/mamba_utils.py, ``MambaStateShapeCalculator``:
+    speculative tokens lengthen the convolution; Mamba-2 copies groups that tp does not divide.
+    """
+    total = 0
+    for part in s.shapes:
+        shape = list(part.shape)
+        if part.name == "conv":
+            if s.kind is StateKind.MAMBA2:
+                shape[part.tp_axis] += _copied_groups(s, shape[part.tp_axis], tp)
+            if s.kind is not StateKind.MAMBA1:
+                shape[-1] += speculative
+        shape[part.tp_axis] = math.ceil(shape[part.tp_axis] / tp)
+        total += math.prod(shape) * part.dtype_bytes
+    return total
+
+
+def _copied_groups(s: State, conv: int, tp: int) -> int:
+    groups = s.num_groups or (conv - s.num_heads * s.head_dim) // (2 * s.state_size)
+    return 0 if groups % tp == 0 else 2 * (tp - groups) * s.state_size
+
+
+def layer_caches(
+    model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu
+) -> tuple[LayerCache | None, ...]:
+    """Return what each distinct layer keeps, page and block chosen as vLLM's backends choose."""
+    tp = engine.tensor_parallel_size
+    mixers = [layer.mixer for layer in model.layers]
+    attentions = [m for m in mixers if isinstance(m, Attention) and not m.shares_kv]
+    packed = gpu.capability < _BLACKWELL
+    per_token = {a: attention_bytes_per_token(a, kv, tp, packed_mla=packed) for a in attentions}
+    block = engine.block_size or _default_block_size(attentions, engine, gpu)
+    states = {
+        s: state_bytes(s, tp, engine.num_speculative_tokens) for s in mixers if isinstance(s, State)
+    }
+    page = 0
+    if states and attentions:
+        main = next((a for a in attentions if a.kind is LayerKind.FULL), attentions[0])
+        align = _state_align(main, engine)
+        token = per_token[main]
+        largest = max(states.values())
+        block = max(block, align * math.ceil(largest / (align * token)))
+        page = block * token
+    grows = LayerKind.MLA, LayerKind.FULL
+    whole = any(a.kind in grows for a in attentions)
+    promoted = whole and any(a.kind is LayerKind.CHUNKED for a in attentions)
+    caches: list[LayerCache | None] = []
+    for mixer in mixers:
+        if isinstance(mixer, State):
+            caches.append(LayerCache(LayerKind.STATE, max(page, states[mixer]), 0))
+        elif mixer is None or mixer.shares_kv:
+            caches.append(None)
+        elif promoted or mixer.kind in grows:
+            kind = mixer.kind if mixer.kind in grows else LayerKind.FULL
+            caches.append(LayerCache(kind, block * per_token[mixer], block))
+        else:
+            caches.append(LayerCache(mixer.kind, block * per_token[mixer], block, mixer.window))
+    return tuple(caches)
+
+
+def _default_block_size(attentions: list[Attention], engine: ResolvedEngine, gpu: Gpu) -> int:
+    """Tokens a block where --block-size is open: 16, or what the MLA backend takes.
+
+    Sparse MLA takes 64; dense MLA took 64 on Hopper until 0.11.1 (FlashMLA), 128 on data-centre
+    Blackwell until 0.14 (CUTLASS), 64 until 0.17 and 32 since (FlashInfer)
+    (vllm/platforms/cuda.py).
+    """
+    if not any(a.kind is LayerKind.MLA for a in attentions):
+        return BLOCK_SIZE
+    if any(a.index_topk for a in attentions):
+        return SPARSE_MLA_BLOCK_SIZE
+    version, major = release(engine.version), int(gpu.capability)
+    if major == _BLACKWELL:
+        return 128 if version < (0, 15) else 64 if version < (0, 18) else 32
+    if major == _HOPPER and version <= (0, 11) and not engine.version.startswith("0.11.2"):
+        return 64
+    return BLOCK_SIZE
+
+
+def _state_align(main: Attention, engine: ResolvedEngine) -> int:
+    """Return the multiple of which a hybrid's attention block must be. [tokens]"""
+    if main.kind is not LayerKind.MLA:
+        return BLOCK_SIZE
+    return STATE_MLA_ALIGN if release(engine.version) >= (0, 26) else 64
