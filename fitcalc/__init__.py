@@ -1,16 +1,27 @@
-"""fitcalc: which GPU, how many, which settings, at what cost, for this model and this traffic."""
+"""fitcalc: which GPU, how many, which settings, at what cost, for this model and this traffic.
 
-from fitcalc.answers import Interval, Limit, MemoryLedger, Percentiles, Prediction, Rejection
-from fitcalc.errors import FitcalcError
-from fitcalc.inputs.engine import EngineArgs
-from fitcalc.inputs.lengths import Lengths
-from fitcalc.inputs.slo import Slo
-from fitcalc.inputs.trace import Trace
-from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.check import Check, check
-from fitcalc.planning.choice import Choice, Plan
-from fitcalc.planning.plan import plan
-from fitcalc.planning.predict import fit, predict
+Names are imported when they are first used, so that ``fitcalc --help`` waits for none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fitcalc.answers import Interval, Limit, MemoryLedger, Percentiles, Prediction, Rejection
+    from fitcalc.errors import FitcalcError
+    from fitcalc.inputs.engine import EngineArgs
+    from fitcalc.inputs.lengths import Lengths
+    from fitcalc.inputs.slo import Slo
+    from fitcalc.inputs.trace import Trace
+    from fitcalc.inputs.traffic import Traffic
+    from fitcalc.planning.check import Check, check
+    from fitcalc.planning.choice import Choice, Plan
+    from fitcalc.planning.plan import plan
+    from fitcalc.planning.predict import fit, predict
+from fitcalc.planning.simulated import simulate
+from fitcalc.simulation.report import Simulation
 
 __all__ = [
     "Check",
@@ -25,6 +36,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rejection",
+    "Simulation",
     "Slo",
     "Trace",
     "Traffic",
@@ -32,4 +44,29 @@ __all__ = [
     "fit",
     "plan",
     "predict",
+    "simulate",
 ]
+
+_HOMES = {
+    "answers": ("Interval", "Limit", "MemoryLedger", "Percentiles", "Prediction", "Rejection"),
+    "errors": ("FitcalcError",),
+    "inputs.engine": ("EngineArgs",),
+    "inputs.lengths": ("Lengths",),
+    "inputs.slo": ("Slo",),
+    "inputs.trace": ("Trace",),
+    "inputs.traffic": ("Traffic",),
+    "planning.check": ("Check", "check"),
+    "planning.choice": ("Choice", "Plan"),
+    "planning.plan": ("plan",),
+    "planning.predict": ("fit", "predict"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'fitcalc' has no attribute {name!r}")
+    value: object = getattr(import_module(f"fitcalc.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -131,7 +131,8 @@ class Lengths(Question):
     def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Draw ``count`` whole lengths of at least one token. [tokens]"""
         if self.kind == "uniform":
-            return rng.integers(math.ceil(self.low), math.floor(self.high) + 1, count)
+            low = max(math.ceil(self.low), 1)
+            return rng.integers(low, max(math.floor(self.high), low) + 1, count)
         drawn = self.quantiles(rng.random(count))
         return np.maximum(np.rint(drawn), 1.0).astype(np.int64)
 

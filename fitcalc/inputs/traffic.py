@@ -62,6 +62,11 @@ class Traffic(Question):
         return self.isl.mean + self.osl.mean
 
     @property
+    def held(self) -> float:
+        """Tokens that a running request holds at a random step, on average. [tokens]"""
+        return self.isl.mean + self.osl.length_biased
+
+    @property
     def longest(self) -> int:
         """Tokens that (nearly) no request passes. [tokens]"""
         return self.isl.at_most() + self.osl.at_most()

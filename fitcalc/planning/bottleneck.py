@@ -28,19 +28,19 @@ def bottleneck(step: StepModel, found: Felt, traffic: Traffic, *, slots_bind: bo
         return Bottleneck.QUEUE if slots_bind else Bottleneck.KV_CAPACITY
     if found.utilization > _FULL:
         return Bottleneck.QUEUE
-    shares = time_shares(step, found, traffic)
+    shares = time_shares(step, found.steady_batch, traffic)
     return max(shares, key=lambda name: shares[name])
 
 
-def time_shares(step: StepModel, found: Felt, traffic: Traffic) -> dict[Bottleneck, float]:
+def time_shares(step: StepModel, batch: float, traffic: Traffic) -> dict[Bottleneck, float]:
     """Share of the engine's busy time by what it waits for; the shares sum to 1. [1]
 
     GEMMs count as compute where their FLOPs take longer than their bytes, else as weight bandwidth;
     prefill attention is compute, decode attention KV bandwidth.
     """
-    batch = max(found.steady_batch, 1.0)
+    batch = max(batch, 1.0)
     steps = max(traffic.osl.mean - 1.0, 1.0)
-    context = batch * (traffic.isl.mean + traffic.osl.length_biased)
+    context = batch * traffic.held
     tokens = traffic.isl.mean * (1.0 - traffic.hit_share) * batch / steps
     work = tokens * traffic.isl.mean / 2.0
     decode = step.breakdown(batch, context)

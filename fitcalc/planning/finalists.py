@@ -100,7 +100,7 @@ def _felt(
         row = np.array([one.found.entry.row], dtype=np.intp)
         parts.append((block.step, len(block.gpus), row))
     batch = [
-        min(setup.engine.max_num_seqs, ledger.kv_cache_bytes / request_bytes(setup, share))
+        min(setup.engine.max_num_seqs, ledger.kv_cache_bytes / request_bytes(setup, share.held))
         for (_, setup, ledger), share in zip(started, shares, strict=True)
     ]
     server = profile(

@@ -76,8 +76,7 @@ def plan(
     settings = _with_length(settings, llm, traffic)
     weights = weight_formats(llm, quantization)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
-    held = traffic.isl.mean + traffic.osl.length_biased
-    blocks, lost = candidates(llm, cards, weights, kvs, settings, held, max_gpus)
+    blocks, lost = candidates(llm, cards, weights, kvs, settings, traffic.held, max_gpus)
     search = Search(llm, blocks, traffic, promise, settings.enable_prefix_caching is not False)
     able = list(entries(search))
     lost += refused(search, able)

@@ -131,16 +131,15 @@ def share_of_rank(setup: Setup, traffic: Traffic) -> Traffic:
     return traffic.replace(concurrency=max(1, round((traffic.concurrency or 1) / ranks)))
 
 
-def request_bytes(setup: Setup, traffic: Traffic) -> float:
-    """KV bytes that a running request holds on one rank, on average. [B]"""
-    held = traffic.isl.mean + traffic.osl.length_biased
+def request_bytes(setup: Setup, tokens: float) -> float:
+    """KV bytes that a running request of so many tokens holds on one rank. [B]"""
     layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
-    return max(float(kv_bytes_per_request(layout, held)), 1.0)
+    return max(float(kv_bytes_per_request(layout, tokens)), 1.0)
 
 
 def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
     """Return the closed form's profile of one data-parallel rank."""
-    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic)
+    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic.held)
     return profile(
         step_of(setup),
         traffic,
@@ -171,7 +170,7 @@ def prediction(setup: Setup, ledger: MemoryLedger, found: Felt, traffic: Traffic
     """Dress what one data-parallel rank's users feel as the server's prediction."""
     ranks = setup.engine.data_parallel_size
     rate = found.requests_per_s * ranks
-    held = request_bytes(setup, traffic)
+    held = request_bytes(setup, traffic.held)
     fitting = ledger.kv_cache_bytes / held
     return Prediction(
         stable=found.stable,

@@ -105,7 +105,7 @@ def profile(
     prompt = traffic.isl.mean * (1.0 - hit)
     cached = traffic.isl.mean * hit
     decode_steps = max(traffic.osl.mean - 1.0, 1e-6)
-    context = nodes * (traffic.isl.mean + traffic.osl.length_biased)
+    context = nodes * traffic.held
     room = np.maximum(budget - nodes, 1.0)
     tokens = np.minimum(room, prompt * np.maximum(1.0, nodes / decode_steps))
     share = tokens / prompt

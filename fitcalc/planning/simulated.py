@@ -1,0 +1,156 @@
+"""One configuration, event by event: what the scheduler does to every request."""
+
+from __future__ import annotations
+
+from fitcalc.answers import Limit, MemoryLedger, Prediction, Rejection
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.trace import Trace
+from fitcalc.inputs.traffic import Traffic
+from fitcalc.physics.build import calibrated
+from fitcalc.planning.bottleneck import time_shares
+from fitcalc.planning.predict import (
+    beyond_length,
+    interval_of,
+    ledger_of,
+    request_bytes,
+    share_of_rank,
+    step_of,
+)
+from fitcalc.planning.setup import ModelName, Setup, set_up
+from fitcalc.simulation.fleet import simulate_requests
+from fitcalc.simulation.records import Records
+from fitcalc.simulation.report import Simulation, simulation
+from fitcalc.simulation.scheduler import SchedulerSettings
+
+DEFAULT_REQUESTS = 2000
+"""Requests that an open loop runs where the traffic leaves it open. [1]"""
+_ROUNDS = 10
+"""Requests a client of a closed loop sends where the traffic leaves it open. [1]"""
+_BLOCK = 16
+
+
+def simulate(
+    model: ModelName,
+    gpu: str,
+    engine: EngineArgs | None,
+    traffic_or_trace: Traffic | Trace,
+    *,
+    seed: int = 0,
+    replicas: int = 1,
+    router: str = "round_robin",
+) -> Simulation | Rejection:
+    """Serve requests one by one under vLLM's scheduler.
+
+    Args:
+        model: As in ``fit``.
+        gpu: As in ``fit``.
+        engine: vLLM's settings of each replica; open fields resolve as that vLLM would.
+        traffic_or_trace: A traffic (its requests are drawn) or a trace (they are given).
+        seed: Of the draw; the same seed gives the same answer.
+        replicas: Servers behind the router. [1]
+        router: ``round_robin``, ``random`` or ``least_requests``.
+
+    Returns:
+        What the users of all replicas felt, or a falsy ``Rejection`` where it does not fit.
+
+    Raises:
+        FitcalcError: a name is unknown or a value makes no sense.
+    """
+    setup = set_up(model, gpu, engine or EngineArgs())
+    if isinstance(setup, Rejection):
+        return setup
+    ledger = ledger_of(setup)
+    if isinstance(ledger, Rejection):
+        return ledger
+    if replicas < 1:
+        raise InvalidValue("replicas", replicas, "give a whole number above 0")
+    if isinstance(traffic_or_trace, Traffic):
+        too_long = beyond_length(setup, traffic_or_trace)
+        if too_long is not None:
+            return too_long
+    seen = _run(setup, ledger, traffic_or_trace, seed=seed, replicas=replicas, router=router)
+    return simulation(seen, seed=seed)
+
+
+def simulated_prediction(
+    setup: Setup, ledger: MemoryLedger, traffic: Traffic, *, seed: int
+) -> Prediction | Rejection:
+    """Predict one server by running its requests event by event."""
+    ranks = setup.engine.data_parallel_size
+    share = share_of_rank(setup, traffic)
+    found = simulation(_run(setup, ledger, share, seed=seed), seed=seed)
+    if not found.stable:
+        reason = f"the queue grew while {found.num_requests} requests came; fewer a second hold"
+        return Rejection(
+            limit=Limit.SATURATION,
+            needed=share.qps or 0.0,
+            available=found.requests_per_s,
+            reason=reason,
+        )
+    shares = time_shares(step_of(setup), max(found.steady_batch, 1.0), share)
+    said = found.prediction(
+        kv_cache_tokens=ledger.kv_cache_tokens * ranks,
+        max_concurrency=ledger.max_concurrency * ranks,
+        bottleneck=max(shares, key=lambda name: shares[name]),
+        calibrated=calibrated(setup.gpu, setup.weight),
+        interval=interval_of(setup, found.ttft_ms, found.tpot_ms),
+    )
+    if ranks == 1:
+        return said
+    rates = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "steady_batch")
+    return said.model_copy(update={name: getattr(said, name) * ranks for name in rates})
+
+
+def _run(
+    setup: Setup,
+    ledger: MemoryLedger,
+    load: Traffic | Trace,
+    *,
+    seed: int,
+    replicas: int = 1,
+    router: str = "round_robin",
+) -> Records:
+    closed = load.concurrency if isinstance(load, Traffic) else None
+    traffic = load if isinstance(load, Traffic) else None
+    trace = (
+        load
+        if isinstance(load, Trace)
+        else Trace.from_traffic(load, seed=seed, num_requests=_count(load))
+    )
+    caching = setup.engine.enable_prefix_caching
+    return simulate_requests(
+        step_of(setup),
+        trace,
+        settings_of(setup, ledger, trace),
+        concurrency=closed,
+        prefix_hit=traffic.hit_share if traffic and caching else 0.0,
+        replicas=replicas,
+        router=router,
+        seed=seed,
+    )
+
+
+def _count(traffic: Traffic) -> int:
+    """Requests to run. [1]"""
+    if traffic.num_requests is not None:
+        return traffic.num_requests
+    return _ROUNDS * traffic.concurrency if traffic.concurrency else DEFAULT_REQUESTS
+
+
+def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSettings:
+    """Return the scheduler's settings; KV blocks count what requests of this length really hold.
+
+    The simulation keeps one group of blocks. Where layers keep a window or a state only, a token
+    weighs less the longer the request is; blocks are weighed at the trace's mean.
+    """
+    held = float(trace.isl.mean() + trace.osl.mean() / 2.0)
+    tokens = ledger.kv_cache_bytes / request_bytes(setup, held) * held
+    return SchedulerSettings(
+        max_num_seqs=setup.engine.max_num_seqs,
+        max_num_batched_tokens=setup.engine.max_num_batched_tokens,
+        num_gpu_blocks=max(2, int(tokens / _BLOCK)),
+        block_size=_BLOCK,
+        enable_chunked_prefill=setup.engine.enable_chunked_prefill,
+        async_scheduling=setup.engine.async_scheduling,
+    )
