@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fitcalc.planning.choice import Choice, Plan
     from fitcalc.planning.plan import plan
     from fitcalc.planning.predict import fit, predict
-from fitcalc.planning.simulated import simulate
-from fitcalc.simulation.report import Simulation
+    from fitcalc.planning.simulated import simulate
+    from fitcalc.simulation.report import Simulation
 
 __all__ = [
     "Check",
@@ -59,6 +59,8 @@ _HOMES = {
     "planning.choice": ("Choice", "Plan"),
     "planning.plan": ("plan",),
     "planning.predict": ("fit", "predict"),
+    "planning.simulated": ("simulate",),
+    "simulation.report": ("Simulation",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
