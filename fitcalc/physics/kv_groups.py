@@ -33,6 +33,7 @@ def unify(caches: Iterable[LayerCache]) -> dict[LayerCache, LayerCache]:
     Source: ``unify_kv_cache_spec_page_size``.
 
     Examples:
+        >>> from fitcalc.catalog.model import LayerKind
         >>> small = LayerCache(LayerKind.SLIDING, 100, 16, window=128)
         >>> large = LayerCache(LayerKind.FULL, 200, 16)
         >>> unify([small, large])[small].block_size
