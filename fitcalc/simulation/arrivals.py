@@ -9,7 +9,6 @@ from math import inf
 from fitcalc.simulation.timeline import Timeline
 from fitcalc.units import Array
 
-
 NEVER = 1 << 60
 """Steps beyond any run. [1]"""
 
@@ -122,7 +121,9 @@ class ClosedLoop(OpenLoop):
     def follow_s(self, ends_s: Array) -> float:
         """When the first follower would come if requests ended at ``ends_s``, in order. [s]"""
         delays = self._delays[self._sent : self._sent + len(ends_s)]
-        return min((float(end) + wait for end, wait in zip(ends_s, delays, strict=False)), default=inf)
+        return min(
+            (float(end) + wait for end, wait in zip(ends_s, delays, strict=False)), default=inf
+        )
 
     def follow_steps(self, pace_s: float) -> int:
         """Steps of ``pace_s`` from the next end to its follower, rounded up. [1]"""

@@ -96,11 +96,11 @@ class Engine:
                 return
             if not (scheduler.running or scheduler.waiting) and not self._wake():
                 return
-            if scheduler.mixed or not scheduler.decodes:
+            if scheduler.mixed or not scheduler.decoding.count:
                 if not scheduler.mix(self._refill):
                     self._idle()
-            elif scheduler.waiting or not scheduler.open or not (
-                self.arrivals.more or until_s < inf
+            elif (
+                scheduler.waiting or not scheduler.open or not (self.arrivals.more or until_s < inf)
             ):
                 self._decode_until_end()
             else:
@@ -140,6 +140,8 @@ class Engine:
 
     def _wake(self) -> bool:
         """Let an empty engine's clock run to the next arrival; say whether there is one."""
+        if self._refill():
+            return True
         self._evaluate()
         self.timeline.rest()
         self._free(all_of_them=True)
@@ -154,15 +156,16 @@ class Engine:
     def _decode_until_end(self) -> None:
         """Decode to the next end: nobody can join before."""
         scheduler = self.scheduler
-        most = scheduler.first_end
-        if scheduler.ended and (scheduler.waiting or self.arrivals.at_once):
+        most = scheduler.decoding.first_end() + 1 - scheduler.step
+        if scheduler.ended:
             most = min(most, scheduler.ended[0][0] - scheduler.step)
         scheduler.decode(scheduler.room(most) if self._skip else 1, timed=False)
 
     def _decode_until_arrival(self, until_s: float) -> None:
         """Decode until somebody comes: time more steps than needed in one call, take the first."""
         scheduler, timeline, arrivals = self.scheduler, self.timeline, self.arrivals
-        rows, ending = scheduler.ahead(scheduler.room(self._horizon(until_s)))
+        most = scheduler.room(self._horizon(until_s))
+        rows, ending = scheduler.decoding.ahead(scheduler.step, most)
         durations, ends = timeline.foresee(rows)
         arrivals.settle(timeline)
         came = min(arrivals.next_s, arrivals.follow_s(ends[ending]), until_s)
@@ -185,7 +188,8 @@ class Engine:
             return 16
         gap_s = min(self.arrivals.next_s, until_s) - self.timeline.now_s
         known = int(gap_s / self._pace_s * 1.05) + 3 if gap_s < inf else _FORESEEN
-        follow = self.scheduler.first_end + self.arrivals.follow_steps(self._pace_s)
+        first_end = self.scheduler.decoding.first_end() - self.scheduler.step
+        follow = first_end + 1 + self.arrivals.follow_steps(self._pace_s)
         return max(1, min(known, follow, _FORESEEN))
 
     def _note_end(self, step: int) -> None:

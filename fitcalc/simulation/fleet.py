@@ -114,7 +114,9 @@ def _clients(concurrency: int, replicas: int, replica: int) -> int:
     """Clients of one replica when they are dealt out in turn. [1]"""
     clients = len(range(replica, concurrency, replicas))
     if clients == 0:
-        raise InvalidValue("concurrency", concurrency, f"give at least one client each of {replicas}")
+        raise InvalidValue(
+            "concurrency", concurrency, f"give at least one client each of {replicas}"
+        )
     return clients
 
 

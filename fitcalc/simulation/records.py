@@ -106,7 +106,7 @@ def records(
     frontend_s = frontend_s[mine]
     added = 0.0 if delays else frontend_s
     scheduled = np.asarray(requests.scheduled, dtype=np.int64)[mine]
-    counts = np.array([steps.count for steps in timeline.steps], dtype=np.int64)
+    counts = np.array([steps.length for steps in timeline.steps], dtype=np.int64)
     decodes = np.array([steps.decodes for steps in timeline.steps], dtype=np.float64)
     usage = np.array(timeline.usage, dtype=np.float64)
     row_s = np.add.reduceat(durations, np.cumsum(counts) - counts)
@@ -141,15 +141,18 @@ def merged(parts: Sequence[Records], positions: Sequence[Tokens], replicas: int)
         replicas: Replicas there were, the idle ones included. [1]
     """
     order = np.argsort(np.concatenate(positions))
-
-    def column(name: str) -> Array:
-        values: Array = np.concatenate([getattr(part, name) for part in parts])
-        return values
-
     return Records(
-        **{name: column(name)[order] for name in _PER_REQUEST},
-        gap_s=column("gap_s"),
-        gap_count=column("gap_count"),
+        arrival_s=np.concatenate([part.arrival_s for part in parts])[order],
+        frontend_s=np.concatenate([part.frontend_s for part in parts])[order],
+        scheduled_s=np.concatenate([part.scheduled_s for part in parts])[order],
+        first_token_s=np.concatenate([part.first_token_s for part in parts])[order],
+        finish_s=np.concatenate([part.finish_s for part in parts])[order],
+        isl=np.concatenate([part.isl for part in parts])[order],
+        osl=np.concatenate([part.osl for part in parts])[order],
+        preemptions=np.concatenate([part.preemptions for part in parts])[order],
+        cached_tokens=np.concatenate([part.cached_tokens for part in parts])[order],
+        gap_s=np.concatenate([part.gap_s for part in parts]),
+        gap_count=np.concatenate([part.gap_count for part in parts]),
         busy_s=sum(part.busy_s for part in parts),
         running_s=sum(part.running_s for part in parts),
         kv_usage_s=sum(part.kv_usage_s for part in parts),
@@ -157,9 +160,3 @@ def merged(parts: Sequence[Records], positions: Sequence[Tokens], replicas: int)
         replicas=replicas,
         open_loop=parts[0].open_loop,
     )
-
-
-_PER_REQUEST = (
-    "arrival_s", "frontend_s", "scheduled_s", "first_token_s", "finish_s", "isl", "osl",
-    "preemptions", "cached_tokens",
-)  # fmt: skip

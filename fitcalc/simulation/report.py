@@ -1,4 +1,4 @@
-"""The answer of a simulation: the numbers ``vllm bench serve`` prints, and the state behind them."""
+"""The answer of a simulation: what ``vllm bench serve`` prints, and the state behind it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
     values, cumulative = values[order], np.cumsum(counts[order])
 
     def at(share: float) -> float:
-        rank = share * (cumulative[-1] - 1.0)
+        rank = share * (float(cumulative[-1]) - 1.0)
         low, high = np.searchsorted(cumulative, (math.floor(rank), math.ceil(rank)), side="right")
         below, above = float(values[low]), float(values[high])
         return below + (above - below) * (rank - math.floor(rank))
@@ -135,19 +135,22 @@ def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
     )
 
 
-_GROWTH = 0.05
+_GROWTH = 0.02
 """Share of the later half's arrivals that may stay behind in a stable run. [1]"""
-_DEVIATIONS = 4.0
+_DEVIATIONS = 3.0
 """Standard deviations by which the number in the system may drift besides."""
+
+_FILLING = 6.0
+"""Mean E2E times in which a batch fills. [1]"""
 
 
 def is_stable(seen: Records) -> bool:
     """Whether the service kept up with an open loop's requests; a closed loop always does.
 
     The number in the system (sent, not ended) is taken in the middle and at the end of the
-    arrivals. It must not grow by more than 5 % of the requests sent in between plus four standard
-    deviations of a Poisson count. Where that half is shorter than the mean E2E of the requests
-    sent before it, batches are still filling: then no more than that may wait for their first step.
+    arrivals. It must not grow by more than 2 % of the requests sent in between plus three standard
+    deviations of a Poisson count. Where a half is shorter than six mean E2E of the requests sent
+    in the first, batches are still filling: then no more than that may wait for their first step.
     """
     if not seen.open_loop:
         return True
@@ -160,7 +163,7 @@ def is_stable(seen: Records) -> bool:
 
     before = inside(middle, seen.finish_s)
     allowed = _GROWTH * int((~early).sum()) + _DEVIATIONS * math.sqrt(before + 1.0)
-    if middle - first < float(seen.e2e_s[early].mean()):
+    if middle - first < _FILLING * float(seen.e2e_s[early].mean()):
         reached = seen.arrival_s + seen.frontend_s
         waiting = (seen.arrival_s <= last) & (seen.scheduled_s - reached > 0)
         return int((waiting & (seen.scheduled_s > last)).sum()) <= allowed

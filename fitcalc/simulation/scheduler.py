@@ -1,20 +1,18 @@
-"""vLLM's V1 scheduler as counting: who runs in the next step, and with how many tokens.
+"""vLLM's V1 scheduler: who runs in the next step, and with how many tokens.
 
 The rules are those of vllm/v1/core/sched/scheduler.py (0.33): running requests first, in order;
 waiting ones only if nothing was preempted; the head must fit whole; the last one running is
-preempted first, loses its blocks and waits in front. Every decoding sequence advances by one token
-a step, so a sequence is kept as the step at which it ends and an offset: its KV tokens before step
-s are s + offset. Cost follows events, not tokens.
+preempted first, loses its blocks and waits in front.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fitcalc.simulation.blocks import BlockPool
+from fitcalc.simulation.decoding import Decoding
 from fitcalc.simulation.timeline import Steps, Timeline, Usage
 
 NOBODY = -1
@@ -32,7 +30,8 @@ class SchedulerSettings:
         enable_chunked_prefill: Whether a prompt may be split over steps.
         async_scheduling: Whether a step is scheduled as the one before it begins, so that
             arrivals and ends are seen one step later (vllm/v1/core/sched/async_scheduler.py).
-        watermark: Share of the blocks kept free on admission beside others (scheduler config). [1]
+        watermark: Share of the blocks kept free on admission beside others
+            (vllm/v1/core/kv_cache_manager.py). [1]
     """
 
     max_num_seqs: int
@@ -68,7 +67,7 @@ class Scheduler:
         step: Steps laid down so far, the number of the next one. [1]
         waiting: Requests without a seat, the next in front.
         running: Requests with a seat, in vLLM's order.
-        decodes: Of these, how many decode. [1]
+        decoding: Of these, those that decode.
         ended: Requests that have ended and still hold seat and blocks: (step from which they
             are free, request).
         stalls: (step of the last token, step of the next) where preemption lay between.
@@ -92,19 +91,12 @@ class Scheduler:
         self.step = 0
         self.waiting: deque[int] = deque()
         self.running: dict[int, None] = {}
-        self.decodes = 0
+        self.decoding = Decoding(len(requests.isl), pool.block_size)
         self.ended: deque[tuple[int, int]] = deque()
         self.stalls: list[tuple[int, int]] = []
         self._partial = NOBODY  # the one request whose prompt is not yet whole
         self._computed = 0  # its tokens so far
-        self._offsets = [0] * len(requests.isl)
-        self._offset_sum = 0
-        self._last_step = [NOBODY] * len(requests.isl)
-        self._last_token: dict[int, int] = {}
-        self._grows = [0] * pool.block_size  # sequences that take a block in steps s, s mod size
-        self._finishes: list[tuple[int, int]] = []  # (last step, request), sorted
-
-    # ---- what comes next -------------------------------------------------------------------
+        self._last_token: dict[int, int] = {}  # of preempted requests, by step
 
     @property
     def seats(self) -> int:
@@ -114,63 +106,20 @@ class Scheduler:
     @property
     def open(self) -> bool:
         """Whether somebody who came now could be looked at in the next step."""
-        return self.seats > 0 and self._settings.max_num_batched_tokens > self.decodes
+        return self.seats > 0 and self._settings.max_num_batched_tokens > self.decoding.count
 
     @property
     def mixed(self) -> bool:
         """Whether the next step does more than decode every running sequence."""
-        if self._partial != NOBODY or self._growth > self._pool.free:
+        growth = self.decoding.growth(self.step)
+        if self._partial != NOBODY or growth > self._pool.free:
             return True
-        return bool(self.waiting) and self._fits(
-            self.waiting[0],
-            self._settings.max_num_batched_tokens - self.decodes,
-            self._pool.free - self._growth,
-        )
-
-    @property
-    def first_end(self) -> int:
-        """Steps up to and with the one in which the next sequence ends. [1]"""
-        return self._finishes[0][0] - self.step + 1
-
-    @property
-    def _growth(self) -> int:
-        return self._grows[self.step % self._pool.block_size]
+        budget = self._settings.max_num_batched_tokens - self.decoding.count
+        return bool(self.waiting) and self._fits(self.waiting[0], budget, self._pool.free - growth)
 
     def room(self, most: int) -> int:
         """Steps, ``most`` at most, for which free blocks last whoever ends. [1]"""
-        size, free = self._pool.block_size, self._pool.free
-        if self.decodes * (most // size + 1) <= free:
-            return most
-        steps, free = free // self.decodes * size, free % self.decodes
-        for ahead in range(size):
-            free -= self._grows[(self.step + ahead) % size]
-            if free < 0:
-                break
-            steps += 1
-        return min(steps, most)
-
-    def ahead(self, count: int) -> tuple[list[Steps], list[int]]:
-        """Next ``count`` steps (fewer if all end) if nobody joins, and those in which one ends."""
-        rows: list[Steps] = []
-        ends: list[int] = []
-        step, decodes, offsets = self.step, self.decodes, self._offset_sum
-        last = step + count - 1
-        for finish, request in self._finishes:
-            if finish > last:
-                break
-            if finish >= step:
-                rows.append(
-                    Steps(finish + 1 - step, decodes, decodes * (step + 1) + offsets, 0, 0.0, 0)
-                )
-                step = finish + 1
-            ends.append(finish - self.step)
-            decodes -= 1
-            offsets -= self._offsets[request]
-        if decodes and step <= last:
-            rows.append(Steps(last + 1 - step, decodes, decodes * (step + 1) + offsets, 0, 0.0, 0))
-        return rows, ends
-
-    # ---- acts ------------------------------------------------------------------------------
+        return self.decoding.room(self.step, self._pool.free, most)
 
     def free_ended(self, *, all_of_them: bool = False) -> int:
         """Free seats and blocks of those whose end is seen by now; return how many. [1]"""
@@ -185,18 +134,20 @@ class Scheduler:
         """Lay down ``count`` steps that only decode, and end those that end in them."""
         log = self._timeline.log_timed if timed else self._timeline.log
         last = self.step + count
+        decoding, pool = self.decoding, self._pool
         while self.step < last:
-            step, pool = self.step, self._pool
-            run = min(last, self._finishes[0][0] + 1) - step
-            used = pool.usable - pool.free + self._growth
-            pool.take(self._growth_of(run))
-            context = self.decodes * (step + 1) + self._offset_sum
+            step = self.step
+            until = min(last, decoding.first_end() + 1)
+            if self.ended:
+                until = min(until, self.ended[0][0])
+            used = pool.usable - pool.free + decoding.growth(step)
+            pool.take(decoding.growth_of(step, until - step))
             log(
-                Steps(run, self.decodes, context, 0, 0.0, 0),
+                Steps(until - step, decoding.count, decoding.context(step), 0, 0.0, 0),
                 Usage(len(self.running), used, pool.usable - pool.free),
             )
-            self.step += run
-            self._end_decodes()
+            self.step = until
+            self._end_decoding()
             if self.step < last:
                 self.free_ended()
 
@@ -206,47 +157,36 @@ class Scheduler:
         Returns:
             False if nothing could be scheduled.
         """
-        preempted = self._growth > self._pool.free and self._make_room()
-        decodes = self.decodes
-        context = decodes * (self.step + 1) + self._offset_sum
-        if not preempted:
-            self._pool.take(self._growth)
+        growth = self.decoding.growth(self.step)
+        preempted = growth > self._pool.free
+        if preempted:
+            self._make_room()
+        else:
+            self._pool.take(growth)
+        decodes, context = self.decoding.count, self.decoding.context(self.step)
         budget = self._settings.max_num_batched_tokens - decodes
         chunks: list[tuple[int, int]] = []  # (tokens before, tokens computed)
         whole: list[int] = []
         if self._partial != NOBODY and budget > 0:
-            budget -= self._continue(budget, chunks, whole)
-            preempted = preempted or self._partial == NOBODY and not whole
+            tokens = self._continue(budget, chunks, whole)
+            budget -= tokens
+            preempted = preempted or tokens == 0
         if not preempted:
             self._admit(budget, chunks, whole, refill)
         if not decodes and not chunks:
             return False
+        tokens = sum(n for _, n in chunks)
+        work = sum(n * before + n * n / 2.0 for before, n in chunks)
         used = self._pool.usable - self._pool.free
         self._timeline.log(
-            Steps(
-                1,
-                decodes,
-                context,
-                sum(n for _, n in chunks),
-                sum(n * computed + n * n / 2.0 for computed, n in chunks),
-                len(whole),
-            ),
+            Steps(1, decodes, context, tokens, work, len(whole)),
             Usage(len(self.running), used, used),
         )
         self.step += 1
         for request in whole:
             self._first_token(request)
-        self._end_decodes()
+        self._end_decoding()
         return True
-
-    def _growth_of(self, count: int) -> int:
-        """Blocks that the decoding sequences take in the next steps. [1]"""
-        size = self._pool.block_size
-        rounds, rest = divmod(count, size)
-        blocks = rounds * self.decodes
-        for ahead in range(rest):
-            blocks += self._grows[(self.step + ahead) % size]
-        return blocks
 
     def _fits(self, request: int, budget: int, free: int) -> bool:
         """Whether the head of the queue may join beside what this step holds already."""
@@ -267,6 +207,7 @@ class Scheduler:
         whole: list[int],
         refill: Callable[[], bool],
     ) -> None:
+        """Let waiting requests join, in order, until one does not fit."""
         everyone, pool = self._all, self._pool
         while budget > 0 and self.seats > 0 and (self.waiting or refill()):
             request = self.waiting[0]
@@ -304,44 +245,36 @@ class Scheduler:
             self._partial = NOBODY
         return tokens
 
-    def _make_room(self) -> bool:
+    def _make_room(self) -> None:
         """Give each sequence, in order, the block it needs; preempt the last one until it fits."""
-        size = self._pool.block_size
         growing = [
             request
             for request in self.running
-            if request != self._partial and (self.step + self._offsets[request]) % size == 0
+            if request != self._partial and self.decoding.grows(request, self.step)
         ]
         for request in growing:
             while request in self.running and self._pool.free < 1:
                 self._preempt(next(reversed(self.running)))
             if request in self.running:
                 self._pool.take(1)
-        return True
 
     def _preempt(self, request: int) -> None:
         """Take a request's blocks; it waits in front and computes all its tokens again."""
-        everyone, pool = self._all, self._pool
+        everyone = self._all
         del self.running[request]
         if request == self._partial:
-            pool.release(request, self._computed)
+            self._pool.release(request, self._computed)
             self._partial = NOBODY
         else:
-            offset = self._offsets[request]
-            finish = self._last_step[request]
-            del self._finishes[bisect_left(self._finishes, (finish, request))]
-            made = everyone.osl[request] - (finish - self.step + 1)
-            everyone.target[request] = everyone.isl[request] + made
+            left = self.decoding.remove(request, self.step)
+            everyone.target[request] = everyone.isl[request] + everyone.osl[request] - left
             self._last_token[request] = self.step - 1
-            pool.release(request, self.step + offset)
-            self._grows[-offset % pool.block_size] -= 1
-            self._offset_sum -= offset
-            self.decodes -= 1
+            self._pool.release(request, self.decoding.tokens(request, self.step))
         everyone.preemptions[request] += 1
         self.waiting.appendleft(request)
 
     def _first_token(self, request: int) -> None:
-        """Turn a whole prompt, computed in the step just laid down, into a decoding sequence."""
+        """Turn a prompt made whole in the step just laid down into a decoding sequence."""
         everyone = self._all
         target = everyone.target[request]
         if everyone.first[request] == NOBODY:
@@ -351,28 +284,13 @@ class Scheduler:
         left = everyone.isl[request] + everyone.osl[request] - target - 1
         if left == 0:
             self._end(request)
-            return
-        offset = target - self.step
-        self._offsets[request] = offset
-        self._offset_sum += offset
-        self._grows[-offset % self._pool.block_size] += 1
-        self.decodes += 1
-        self._last_step[request] = self.step + left - 1
-        insort(self._finishes, (self.step + left - 1, request))
+        else:
+            self.decoding.add(request, self.step, target, left)
 
-    def _end_decodes(self) -> None:
+    def _end_decoding(self) -> None:
         """End the sequences whose last token came with the step just laid down."""
-        count = 0
-        for finish, request in self._finishes:
-            if finish >= self.step:
-                break
-            offset = self._offsets[request]
-            self._grows[-offset % self._pool.block_size] -= 1
-            self._offset_sum -= offset
-            self.decodes -= 1
+        for request in self.decoding.ended(self.step):
             self._end(request)
-            count += 1
-        del self._finishes[:count]
 
     def _end(self, request: int) -> None:
         del self.running[request]

@@ -41,9 +41,9 @@ class StepModel(Protocol):
 
 
 class Steps(NamedTuple):
-    """``count`` steps in a row of the same sequences; the context grows by ``decodes`` a step."""
+    """``length`` steps in a row of the same sequences; the context grows by ``decodes`` a step."""
 
-    count: int
+    length: int
     decodes: int
     context: int
     prefill_tokens: int
@@ -106,7 +106,7 @@ class Timeline:
         logged = self._pending
         durations = self._durations([*logged, *ahead])
         ends = np.add.accumulate(np.concatenate(([self.now_s], durations)))[1:]
-        count = sum(steps.count for steps in logged)
+        count = sum(steps.length for steps in logged)
         if count:
             self._pending = []
             self.accept(durations[:count], ends[:count])
