@@ -23,7 +23,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
     frame = pd.DataFrame(
         {"part": names, "GiB": [size / GIB for _, size in rows], "order": range(len(rows))}
     )
-    return (
+    chart: alt.Chart = (
         alt.Chart(frame, height=90)
         .mark_bar()
         .encode(
@@ -33,6 +33,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
             tooltip=["part", alt.Tooltip("GiB:Q", format=",.2f")],
         )
     )
+    return chart
 
 
 def latency_frame(found: Prediction, slo: Slo) -> pd.DataFrame:

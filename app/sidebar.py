@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import streamlit as st
 
 from fitcalc import Slo
@@ -11,7 +13,7 @@ from fitcalc.catalog.model import model_ids
 from fitcalc.catalog.price import clouds
 from question import AUTO, Asked, Limits, Load
 
-_LINK = "query-params"
+_LINK: Final = "query-params"
 _SLO, _LOAD = Slo(), Load()
 _FIRST_MODEL = "70b"
 

@@ -180,7 +180,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "named"), WRONG, ids=lambda x: "_".join(x[-2:])[:40])
+@pytest.mark.parametrize(
+    ("words", "named"), WRONG, ids=[" ".join(words)[-40:] for words, _ in WRONG]
+)
 def test_a_wrong_question_is_exit_2_and_one_sentence(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,11 +242,10 @@ def test_a_config_that_is_a_folder_without_one_is_exit_2(
 def test_a_mistake_of_fitcalc_is_no_answer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def fail(_: str | None) -> None:
         raise ZeroDivisionError("by hand")
 
-    monkeypatch.setattr("fitcalc.cli.tables.gpus", fail)
-    fail.__signature__ = None  # type: ignore[attr-defined]
+    monkeypatch.setattr("fitcalc.report.gpu_view.answer", fail)
     code, out, err = answer(capsys, "gpus")
     assert (code, out, err.count("\n")) == (70, "", 1)
     assert "mistake of fitcalc" in err

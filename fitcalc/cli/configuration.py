@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import BaseModel
 
-from fitcalc.answers import Rejection
+from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
 from fitcalc.cli.engine import read_engine
@@ -16,6 +15,9 @@ from fitcalc.cli.groups import takes
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
+
+if TYPE_CHECKING:
+    from fitcalc.simulation.report import Simulation
 
 
 @takes(engine=read_engine)
@@ -95,30 +97,15 @@ def simulate(
     as_json: opt.Json = False,
 ) -> int:
     """Run the traffic or a trace through vLLM's scheduler, event by event."""
-    from fitcalc import Trace
-    from fitcalc import simulate as run_simulation
+    from fitcalc.inputs.trace import Trace
+    from fitcalc.planning.simulated import simulate as run_simulation
 
     asked = Trace.read(arrivals) if isinstance(arrivals, Path) else arrivals
     answer = run_simulation(model, gpu, engine, asked, seed=seed, replicas=replicas, router=router)
     return _write(answer, as_json=as_json)
 
 
-@takes(load=opt.read_load, engine=read_engine)
-def explain(
-    *,
-    model: opt.Model,
-    gpu: opt.OneGpu,
-    load: opt.Load,
-    engine: EngineArgs,
-    as_json: opt.Json = False,
-) -> int:
-    """Print each equation of a prediction with its numbers."""
-    from fitcalc import explain as make_explanation
-
-    return _write(make_explanation(model, gpu, engine, load.traffic), as_json=as_json)
-
-
-def _write(answer: BaseModel, *, as_json: bool) -> int:
+def _write(answer: MemoryLedger | Prediction | Simulation | Rejection, *, as_json: bool) -> int:
     if as_json:
         write_json(answer)
     else:

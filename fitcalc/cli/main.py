@@ -22,7 +22,6 @@ COMMANDS = {
     "fit": ("configuration", "Show what one GPU's memory holds: weights, KV cache, users."),
     "predict": ("configuration", "Predict the latency and throughput of one server."),
     "simulate": ("configuration", "Run traffic or a trace through vLLM's scheduler."),
-    "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
@@ -95,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = build(asked)(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         if os.environ.get("FITCALC_DEBUG"):
             raise
         said, code = _end(error)
@@ -111,7 +110,7 @@ def _end(error: BaseException) -> tuple[str, int]:
             return str(error), FITCALC_FAILED
         case FitcalcError():
             return str(error), WRONG_QUESTION
-        case BrokenPipeError():
+        case BrokenPipeError() | SystemExit():  # rich and typer turn the one into the other
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return "", PIPE_CLOSED
         case KeyboardInterrupt() | typer.Abort():

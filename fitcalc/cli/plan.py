@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fitcalc.planning.choice import Plan
 
 _LIMITS, _SERVER = "Limits", "vLLM's settings"
-_SHOWN = 5
+_SHOWN = 10
 
 
 @takes(load=opt.read_load, slo=opt.read_slo)
@@ -67,7 +67,8 @@ def plan(
         str | None, typer.Option(help="vLLM's version.", rich_help_panel=_SERVER)
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, max=1000, help="Alternatives to show.", rich_help_panel="Answer")
+        int,
+        typer.Option(min=1, max=1000, help="Other GPU types to show.", rich_help_panel="Answer"),
     ] = _SHOWN,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
@@ -95,21 +96,20 @@ def plan(
         cloud=cloud,
         headroom=headroom,
         engine=engine,
-        top=top,
     )
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
-    _write(answer, load.length.note, as_json=as_json, as_markdown=as_markdown)
+    _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)
     return ANSWERED if answer else NOTHING_FITS
 
 
-def _write(answer: Plan, note: str, *, as_json: bool, as_markdown: bool) -> None:
+def _write(answer: Plan, note: str, top: int, *, as_json: bool, as_markdown: bool) -> None:
     if as_json:
         write_json(answer)
     elif as_markdown:
         from fitcalc.report.markdown import plan_markdown
 
-        write_text(plan_markdown(answer, note))
+        write_text(plan_markdown(answer, note, top))
     else:
         from fitcalc.report.plan_view import plan_view
 
-        show(lambda width: plan_view(answer, note, width))
+        show(lambda width: plan_view(answer, note, width, top))

@@ -7,13 +7,16 @@ from rich.text import Text
 
 from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.report.parts import capacity_words, latency_table, ledger_table, trust_words
-from fitcalc.report.words import BOTTLENECK, LIMIT, amount, number
+from fitcalc.report.words import BOTTLENECK, LIMIT, amount, count, number, sentence
+from fitcalc.simulation.report import Simulation
 
 
 def rejection_view(no: Rejection) -> Text:
     """Say no, with the numbers."""
     needs, has = amount(no.limit, no.needed), amount(no.limit, no.available)
-    return Text(f"{LIMIT[no.limit]}: needs {needs}, has {has}. {no.reason}", style="bold red")
+    return Text(
+        f"{LIMIT[no.limit]}: needs {needs}, has {has}. {sentence(no.reason)}", style="bold red"
+    )
 
 
 def ledger_view(memory: MemoryLedger) -> Group:
@@ -46,7 +49,28 @@ def prediction_view(found: Prediction) -> Group:
     )
 
 
-def configuration_view(answer: MemoryLedger | Prediction | Rejection) -> RenderableType:
+def simulation_view(seen: Simulation) -> Group:
+    """Lay out what the users of all replicas felt."""
+    state = "The servers kept up." if seen.stable else "The servers did not keep up."
+    return Group(
+        Text(state, style="bold green" if seen.stable else "bold red"),
+        latency_table(seen, None),
+        Text(
+            f"{seen.num_requests:,} requests on {count(seen.replicas, 'server')} in "
+            f"{number(seen.duration_s)} s: {number(seen.requests_per_s)} req/s, "
+            f"{number(seen.output_tokens_per_s)} output tokens/s. Each ran "
+            f"{number(seen.steady_batch)} requests on average, {100 * seen.utilization:.0f} % "
+            f"busy, {100 * seen.kv_cache_usage:.0f} % of its KV cache in use "
+            f"({100 * seen.kv_cache_usage_peak:.0f} % at most); {100 * seen.cached_share:.0f} % of "
+            f"prompt tokens came from the prefix cache; {count(seen.preemptions, 'preemption')} "
+            f"(seed {seen.seed})."
+        ),
+    )
+
+
+def configuration_view(
+    answer: MemoryLedger | Prediction | Simulation | Rejection,
+) -> RenderableType:
     """Lay out any answer about one configuration."""
     match answer:
         case Rejection():
@@ -55,3 +79,5 @@ def configuration_view(answer: MemoryLedger | Prediction | Rejection) -> Rendera
             return ledger_view(answer)
         case Prediction():
             return prediction_view(answer)
+        case Simulation():
+            return simulation_view(answer)

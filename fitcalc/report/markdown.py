@@ -8,19 +8,19 @@ from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
-from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons
+from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons, runners_up
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
 
-def plan_markdown(plan: Plan, note: str = "") -> str:
+def plan_markdown(plan: Plan, note: str = "", top: int = 10) -> str:
     """Return a plan as Markdown, the answer first."""
     best = plan.best
-    parts = [f"**{nothing_words(plan)}**"] if best is None else [*_answer(plan, best)]
+    parts = [f"**{nothing_words(plan)}**"] if best is None else [*_answer(plan, best, top)]
     parts += [_lost(plan), assumed_words(plan, note)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(plan: Plan, best: Choice) -> Iterable[str]:
+def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
     yield f"**{headline(best)}**"
     yield "\n".join(f"- {line}" for line in (*reasons(plan, best), *best.notes))
     yield _latency(plan, best)
@@ -32,7 +32,7 @@ def _answer(plan: Plan, best: Choice) -> Iterable[str]:
     yield capacity_words(best.memory)
     yield f"Cost: {cost_words(best)}"
     yield f"```sh\n{best.vllm_command}\n```"
-    yield _alternatives(plan, best)
+    yield _alternatives(plan, best, top)
 
 
 def _latency(plan: Plan, best: Choice) -> str:
@@ -54,7 +54,7 @@ def _promise(limit: float | None) -> str:
     return "" if limit is None else milliseconds(limit)
 
 
-def _alternatives(plan: Plan, best: Choice) -> str:
+def _alternatives(plan: Plan, best: Choice, top: int) -> str:
     slo = plan.question.slo
     rows = [
         (
@@ -67,7 +67,7 @@ def _alternatives(plan: Plan, best: Choice) -> str:
             milliseconds(choice.prediction.itl_ms.at(slo.percentile)),
             choice.prediction.calibrated.value,
         )
-        for choice in (best, *plan.alternatives)
+        for choice in (best, *runners_up(plan)[:top])
     ]
     return _table(("GPU", "GPUs", "servers", "format", "$/h", "TTFT", "ITL", "numbers"), rows)
 

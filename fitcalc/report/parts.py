@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,9 @@ from rich.text import Text
 from fitcalc.answers import MemoryLedger, Percentiles, Prediction
 from fitcalc.inputs.slo import Slo
 from fitcalc.report.words import CALIBRATED, gib, milliseconds, number
+
+if TYPE_CHECKING:
+    from fitcalc.simulation.report import Simulation
 
 _BAR = 24
 
@@ -27,15 +32,15 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def latency_table(prediction: Prediction, slo: Slo | None, *, narrow: bool = False) -> Table:
+def latency_table(felt: Prediction | Simulation, slo: Slo | None, *, narrow: bool = False) -> Table:
     """Latency percentiles, beside the promise where there is one."""
     columns = ("p50", "p99") if narrow else ("mean", "p50", "p90", "p95", "p99")
     made = table("What users feel", "", *columns, *(("promise",) if slo else ()))
     rows = (
-        ("TTFT", "first token", prediction.ttft_ms, slo.ttft_ms if slo else None),
-        ("ITL", "between tokens", prediction.itl_ms, slo.itl_ms if slo else None),
-        ("TPOT", "per token", prediction.tpot_ms, None),
-        ("E2E", "whole request", prediction.e2e_ms, slo.e2e_ms if slo else None),
+        ("TTFT", "first token", felt.ttft_ms, slo.ttft_ms if slo else None),
+        ("ITL", "between tokens", felt.itl_ms, slo.itl_ms if slo else None),
+        ("TPOT", "per token", felt.tpot_ms, None),
+        ("E2E", "whole request", felt.e2e_ms, slo.e2e_ms if slo else None),
     )
     for name, words, found, limit in rows:
         cells = [milliseconds(float(getattr(found, column))) for column in columns]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from fitcalc.planning.choice import Choice, Plan
@@ -26,19 +25,21 @@ from fitcalc.report.words import (
     layout,
     milliseconds,
     number,
+    sentence,
     usd,
 )
 
 _NARROW = 72
 
 
-def plan_view(plan: Plan, note: str = "", width: int = 80) -> Group:
-    """Lay out a plan, the answer first."""
+def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Group:
+    """Lay out a plan, the answer first; ``top`` alternatives get a line of their own."""
     parts: list[RenderableType] = []
     if plan.best is None:
         parts += [Text(nothing_words(plan), style="bold red")]
     else:
-        parts += [*_answer(plan, plan.best, width), _alternatives(plan, plan.best, width)]
+        parts += _answer(plan, plan.best, width)
+        parts += _alternatives(plan, plan.best, width, top)
     return Group(*parts, *_lost(plan, width), Text(assumed_words(plan, note)))
 
 
@@ -88,7 +89,7 @@ def nothing_words(plan: Plan) -> str:
     return (
         f"Nothing fits. Closest: {gpu_name(lost.gpu)} TP{lost.tensor_parallel_size} in "
         f"{lost.weight_format}: {LIMIT[lost.limit]}, needs {amount(lost.limit, lost.needed)}, "
-        f"has {amount(lost.limit, lost.available)}. {lost.reason}"
+        f"has {amount(lost.limit, lost.available)}. {sentence(lost.reason)}"
     )
 
 
@@ -149,12 +150,14 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
     ]
 
 
-def _alternatives(plan: Plan, best: Choice, width: int) -> Table:
+def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[RenderableType]:
+    """Lay out one line a GPU type, cheapest first, after the winner and its own runner-up."""
     narrow = width < _NARROW
     wide = () if narrow else ("TTFT", "ITL", "binds", "numbers")
     made = table("What else would serve", "GPU", "GPUs", "servers", "format", "$/h", *wide)
     slo = plan.question.slo
-    for choice in (best, *plan.alternatives):
+    others = runners_up(plan)
+    for choice in (best, *others[:top]):
         found = choice.prediction
         rest = (
             milliseconds(found.ttft_ms.at(slo.percentile)),
@@ -171,7 +174,16 @@ def _alternatives(plan: Plan, best: Choice, width: int) -> Table:
             *(() if narrow else rest),
             style="green" if choice is best else "",
         )
-    return made
+    unseen = ", ".join(f"{c.gpu} ({c.gpu_count})" for c in others[top:])
+    return [made, *([_indented(f"Also, with so many GPUs: {unseen}.")] if unseen else [])]
+
+
+def runners_up(plan: Plan) -> list[Choice]:
+    """Return the best of every other GPU type, and the next best of the winner's."""
+    first: dict[str, Choice] = {}
+    for choice in plan.alternatives:
+        first.setdefault(choice.gpu, choice)
+    return list(first.values())
 
 
 def _lost(plan: Plan, width: int) -> list[RenderableType]:

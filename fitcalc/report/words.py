@@ -130,6 +130,17 @@ def layout(engine: ResolvedEngine) -> str:
     return " x ".join(shown) + (" + EP" if engine.enable_expert_parallel else "")
 
 
+def sentence(words: str) -> str:
+    """Return words as a sentence.
+
+    Examples:
+        >>> sentence("too long; shorten it")
+        'Too long; shorten it.'
+    """
+    text = words.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
 def count(items: int, noun: str) -> str:
     """Return a number of things.
 
