@@ -36,8 +36,9 @@ def activation_bytes(
     *,
     tokens: Values,
     seqs: Values,
+    amd: Values = 0.0,
 ) -> Values:
-    """Peak of the profile run, and what it leaves behind. [B]
+    """Peak of the profile run, and what it leaves behind; ``amd`` is 1 on AMD's cards. [B]
 
     The larger of the forward pass and the sampler, plus the experts' workspace where the version
     keeps it, the sampler's counts per slot (0.29 and later) and a vision tower's dummy images.
@@ -47,7 +48,7 @@ def activation_bytes(
     workspace = expert_workspace_bytes(model, engine, tokens)
     kept = _keeps_workspace(weight_format, engine)
     forward = forward_bytes(model, engine, tokens, rows) + (0.0 if kept else workspace)
-    sampler = _sampler_bytes(engine, c) * rows * vocabulary
+    sampler = _sampler_bytes(engine, c, amd) * rows * vocabulary
     left = workspace if kept else 0.0
     if release(engine.version) >= (0, 29):
         left = left + PENALTY_BYTES * seqs * vocabulary
@@ -98,17 +99,21 @@ def _mla(mixer: object) -> Attention | None:
     return mixer if found and isinstance(mixer, Attention) else None
 
 
-def _sampler_bytes(engine: ResolvedEngine, c: OverheadCoefficients) -> float:
+def _sampler_bytes(engine: ResolvedEngine, c: OverheadCoefficients, amd: Values) -> Values:
     """Peak bytes of the sampler per row and vocabulary entry. [B]
 
-    Sorting samplers took value and index, twice (topk_topp_sampler.py until 0.16); the images of
-    0.11.0 and vLLM from 0.17 on do not sort; FlashInfer samples by default from 0.21 on.
+    Sorting samplers took value and index, twice (topk_topp_sampler.py until 0.16); the CUDA images
+    of 0.11.0 and vLLM from 0.17 on do not sort; on CUDA FlashInfer samples from 0.21 on.
     """
     version = release(engine.version)
     if version >= (0, 21):
-        return FLASHINFER_SAMPLER_BYTES
-    lean = version >= (0, 17) or patch_release(engine.version) == _FLASHINFER_IMAGE
-    return c.sampler_lean if lean else c.sampler_sorted
+        return amd * c.sampler_lean + (1.0 - amd) * FLASHINFER_SAMPLER_BYTES
+    if version >= (0, 17):
+        return c.sampler_lean
+    cuda = c.sampler_sorted
+    if patch_release(engine.version) == _FLASHINFER_IMAGE:
+        cuda = c.sampler_lean
+    return amd * c.sampler_sorted + (1.0 - amd) * cuda
 
 
 def _keeps_workspace(weight_format: WeightFormat, engine: ResolvedEngine) -> bool:

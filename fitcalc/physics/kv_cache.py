@@ -12,7 +12,7 @@ import numpy as np
 
 from fitcalc.catalog.formats import KvFormat
 from fitcalc.catalog.gpu import Gpu
-from fitcalc.catalog.model import LayerKind, LlmModel
+from fitcalc.catalog.model import LayerKind, LlmModel, TensorKind
 from fitcalc.inputs.engine import ResolvedEngine, release
 from fitcalc.physics.kv_groups import KvGroup, group
 from fitcalc.physics.kv_layers import layer_caches
@@ -57,10 +57,14 @@ def kv_layout(model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu) -
     """Lay out the KV cache as that vLLM does on that GPU."""
     version = release(engine.version)
     caches = layer_caches(model, engine, kv, gpu)
-    counts = stage_layers(model.num_hidden_layers, engine.pipeline_parallel_size)
+    counts = list(stage_layers(model.num_hidden_layers, engine.pipeline_parallel_size))
+    order = list(model.pattern)
+    if engine.num_speculative_tokens and any(t.kind is TensorKind.MTP for t in model.outer):
+        order.append(order[-1])  # vLLM loads one multi-token-prediction layer, on the last stage
+        counts[-1] += 1
     stages = tuple(range(sum(counts[:s]), sum(counts[: s + 1])) for s in range(len(counts)))
     padding = 1.5 if version >= (0, 18) else 1.25 if version >= (0, 12) else 1.0
-    groups = group([caches[i] for i in model.pattern], stages, padding)
+    groups = group([caches[i] for i in order], stages, padding)
     stage_bytes = tuple(
         max((g.stage_bytes[s] for g in groups), default=0) for s in range(len(stages))
     )

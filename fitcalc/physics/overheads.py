@@ -112,7 +112,9 @@ def overheads(
     nvidia = c.context + (c.context_later if later else 0.0) + doublings * link
     amd = c.amd + doublings * c.amd_link
     return Overheads(
-        activation=activation_bytes(model, weight_format, engine, c, tokens=tokens, seqs=seqs),
+        activation=activation_bytes(
+            model, weight_format, engine, c, tokens=tokens, seqs=seqs, amd=gpus.amd
+        ),
         non_torch=gpus.amd * amd + (1 - gpus.amd) * nvidia,
         cuda_graph=graph_bytes(model, engine, gpus, c, seqs),
         budgeted=release(engine.version) >= (0, 20),

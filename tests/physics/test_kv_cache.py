@@ -180,6 +180,15 @@ def test_context_parallel_ranks_share_the_tokens() -> None:
     assert shared.blocks_per_request * 8 == alone.blocks_per_request
 
 
+def test_speculation_adds_the_cache_of_the_prediction_layer() -> None:
+    """DeepSeek-V3 has 61 layers and one multi-token-prediction layer."""
+    plain, drafted = (
+        lay_out("deepseek-v3", longest=8192, engine=EngineArgs(num_speculative_tokens=n))
+        for n in (0, 1)
+    )
+    assert drafted.bytes_per_block * 61 == plain.bytes_per_block * 62
+
+
 @given(
     model=st.sampled_from(MODELS),
     tokens=st.lists(st.integers(1, 1_000_000), min_size=2, max_size=20),

@@ -97,6 +97,16 @@ def test_activation_of_models_that_only_sampling_decides(name: str, seen: float)
     assert float(said) / GIB == pytest.approx(seen, rel=0.02)
 
 
+def test_the_sampler_of_amd_sorted_when_cudas_did_not() -> None:
+    """Gemma 3 27B on one AMD card, vLLM 0.11.0rc2: 109.86 GiB of KV cache (a public log)."""
+    args = EngineArgs(
+        max_model_len=4096, max_num_batched_tokens=8192, gpu_memory_utilization=0.9,
+        version="0.11.0rc2.dev98",
+    )  # fmt: skip
+    said = accepted(ledger("gemma-3-27b-it", "mi300x", args))
+    assert said.kv_cache_bytes / GIB == pytest.approx(109.86, rel=0.01)
+
+
 FAILED = (
     ("qwen3-32b", "h100_sxm", 1, 32_000, 0.9, None, "0.11.2", "32000 fails, 16000 starts"),
     ("gpt-oss-120b", "h100_sxm", 1, 131_072, 0.9, None, "0.10.2", "vllm-project/vllm#23278"),
