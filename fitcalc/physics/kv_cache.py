@@ -155,10 +155,21 @@ def max_concurrency(layout: KvLayout, kv_bytes: Values) -> Values:
 def kv_tokens(layout: KvLayout, kv_bytes: Values) -> Values:
     """Tokens that the pool holds in requests of ``max_model_len``. [tokens]
 
-    The log line "GPU KV cache size" of vLLM from 0.26 on; before, hybrids logged blocks x block
-    size / groups, which is no capacity.
+    The log line "GPU KV cache size" of vLLM from 0.21 on.
     """
     return np.floor(max_concurrency(layout, kv_bytes) * layout.max_model_len)
+
+
+def logged_tokens(layout: KvLayout, kv_bytes: Values, version: str) -> Values:
+    """Tokens that vLLM's log line "GPU KV cache size" would print. [tokens]
+
+    Until 0.20 it was blocks x block size / groups, which for several groups is no capacity
+    (vllm/v1/core/kv_cache_utils.py, ``_report_kv_cache_config``).
+    """
+    if release(version) >= (0, 21):
+        return kv_tokens(layout, kv_bytes)
+    shared = np.floor(num_blocks(layout, kv_bytes) / max(len(layout.groups), 1))
+    return shared * layout.block_size * layout.context_parallel
 
 
 def needed_bytes(layout: KvLayout) -> float:

@@ -20,6 +20,7 @@ from fitcalc.physics.kv_cache import (
     kv_bytes_per_request,
     kv_layout,
     kv_tokens,
+    logged_tokens,
     longest_len,
     max_concurrency,
     needed_bytes,
@@ -157,6 +158,23 @@ def test_tokens_that_vllm_0_32_logged_for_256_mib(
     )  # fmt: skip
     layout = lay_out(config, longest=longest, engine=engine)
     assert int(kv_tokens(layout, 256 * MIB)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "longest", "kv", "gib", "seen"),
+    [
+        ("gemma-3-27b-it", "0.11.0", 4096, "bf16", 109.86, 205_696),
+        ("nvidia-nemotron-3-nano-30b-a3b-bf16", "0.18.0", 8192, "fp8", 95.04, 6_644_016),
+        ("llama-3.1-8b", "0.33.0", 131_072, "bf16", 50.0, 409_600),
+    ],
+)
+def test_tokens_that_older_versions_logged(
+    *, model: str, version: str, longest: int, kv: str, gib: float, seen: int
+) -> None:
+    """Public start-up logs, which round the memory to 0.01 GiB, and vLLM's own planner."""
+    layout = lay_out(model, longest=longest, kv=kv, engine=EngineArgs(version=version))
+    low, high = (float(logged_tokens(layout, (gib + d) * GIB, version)) for d in (-0.006, 0.006))
+    assert low <= seen <= high
 
 
 def test_llama_70b_takes_320_kib_a_token_over_all_ranks() -> None:
