@@ -58,6 +58,7 @@ class DeviceLaws(NamedTuple):
     send: ExchangeLaw
 
 
+@lru_cache(maxsize=4096)
 def calibrated(gpu: Gpu, weight: WeightFormat) -> Calibrated:
     """Say whether what a step needs was measured on this GPU, in this format, or borrowed."""
     fitted = load_efficiency(gpu)

@@ -24,6 +24,7 @@ from fitcalc.physics.terms import (
     LinkTerm,
     MoeTerm,
     join,
+    pick,
 )
 from fitcalc.units import Array, Values
 
@@ -51,15 +52,21 @@ class Batch:
         """Tokens that pass through the layers. [tokens]"""
         return self.decodes + self.prefill_tokens
 
-    def over(self, stages: Values) -> Batch:
-        """Return the share of one of ``stages`` micro-batches, never less than one sequence."""
+    def micro(self, stages: Values) -> Batch:
+        """Return one of ``stages`` micro-batches: its share of the decodes, and all prefill."""
+        least = np.minimum(self.decodes, 1.0)
         return Batch(
-            np.maximum(self.decodes / stages, np.minimum(self.decodes, 1.0)),
+            np.maximum(self.decodes / stages, least),
             self.context / stages,
-            self.prefill_tokens / stages,
-            self.prefill_work / stages,
-            self.prefills / stages,
+            self.prefill_tokens,
+            self.prefill_work,
+            self.prefills,
         )
+
+    def without_prefill(self) -> Batch:
+        """Return the decodes alone."""
+        none = np.zeros_like(self.prefill_tokens)
+        return Batch(self.decodes, self.context, none, none, none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +93,15 @@ class StepModel:
         prefill_work: Values = 0.0,
         prefills: Values = 0.0,
     ) -> Array:
-        r"""Time of a step. [s]
+        r"""Time in which every decoding sequence gets one token. [s]
 
         The device's kernels run one after the other; with asynchronous scheduling the host works
         on the next step meanwhile, so the longer of the two counts, else their sum:
 
         $$T = \max(T_{dev}, T_{host})\ \text{or}\ T_{dev} + T_{host}$$
+
+        With p pipeline stages, p micro-batches of 1/p of the decodes are under way at once and one
+        of them carries the prefill: $T_0 + (T_{mixed} - T_0) / p$.
 
         Args:
             decodes: Sequences that decode one token. [1]
@@ -100,12 +110,26 @@ class StepModel:
             prefill_work: Sum over chunks of n x (already computed) + n²/2. [pairs]
             prefills: Prompts that get their first token. [1]
         """
-        shares = self.breakdown(decodes, context, prefill_tokens, prefill_work, prefills)
-        host = shares.pop("host")
-        device = np.sum(np.broadcast_arrays(*shares.values()), axis=0)
-        result: Array = np.where(
-            np.asarray(self.host.overlap) > 0, np.maximum(device, host), device + host
-        )
+        columns = (decodes, context, prefill_tokens, prefill_work, prefills)
+        whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
+        batch = whole.micro(self.stages)
+        mixed = self._together(self._parts(batch))
+        if np.all(np.asarray(self.stages) <= 1.0):
+            return mixed
+        plain = self._together(self._parts(batch.without_prefill()))
+        return np.asarray(plain + (mixed - plain) / self.stages)
+
+    @property
+    def stages(self) -> Values:
+        """Pipeline stages. [1]"""
+        return self.links.stages
+
+    def _together(self, parts: dict[str, Array]) -> Array:
+        """Device and host together. [s]"""
+        host = parts.pop("host")
+        device = np.sum(np.broadcast_arrays(*parts.values()), axis=0)
+        overlap = np.asarray(self.host.overlap) > 0
+        result: Array = np.where(overlap, np.maximum(device, host), device + host)
         return result
 
     def breakdown(
@@ -116,20 +140,22 @@ class StepModel:
         prefill_work: Values = 0.0,
         prefills: Values = 0.0,
     ) -> dict[str, Array]:
-        """Time of each part of a step. [s]
+        """Time of each part of one micro-batch's step. [s]
 
         Keys: ``gemm``, ``lm_head``, ``attention_decode``, ``attention_prefill``, ``experts``,
         ``glue``, ``link``, ``host`` (which an asynchronous engine hides behind the others).
         """
         columns = (decodes, context, prefill_tokens, prefill_work, prefills)
         whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
-        batch = whole.over(self.links.stages)
+        return self._parts(whole.micro(self.stages))
+
+    def _parts(self, batch: Batch) -> dict[str, Array]:
         parts = {
             "gemm": _gemm(batch.tokens, self.gemms),
             "lm_head": _gemm(batch.decodes + batch.prefills, self.head),
             "glue": self._glue(batch),
             "link": self._link(batch),
-            "host": self._host(whole),
+            "host": self._host(batch),
         }
         if self.attention is not None:
             parts["attention_decode"] = _attention_decode(batch, self.attention)
@@ -172,52 +198,54 @@ class StepModel:
         )
 
 
-def gather(parts: Sequence[tuple[StepModel, int, NDArray[np.intp]]]) -> StepModel:
-    """Join rows of stacks of one LLM into one stack.
+def gather(parts: Sequence[tuple[StepModel, int]]) -> StepModel:
+    """Join stacks of one LLM into one stack.
 
     Args:
-        parts: A stack, how many rows it has, and which of them to take, in order.
+        parts: A stack, and how many candidates it speaks for.
     """
     first = parts[0][0]
+    attention = [(m.attention, n) for m, n in parts if m.attention]
+    experts = [(m.experts, n) for m, n in parts if m.experts]
     return StepModel(
-        gemms=join([(m.gemms, n, i) for m, n, i in parts], operations(first.gemms)),
-        head=join([(m.head, n, i) for m, n, i in parts], operations(first.head)),
-        attention=join(
-            [(m.attention, n, i) for m, n, i in parts if m.attention], operations(first.attention)
-        )
-        if first.attention
-        else None,
-        experts=join(
-            [(m.experts, n, i) for m, n, i in parts if m.experts], operations(first.experts)
-        )
-        if first.experts
-        else None,
-        glue=join([(m.glue, n, i) for m, n, i in parts], ()),
-        links=join([(m.links, n, i) for m, n, i in parts], ()),
-        host=join([(m.host, n, i) for m, n, i in parts], ()),
+        gemms=join([(m.gemms, n) for m, n in parts], np.shape(first.gemms.number)[-1:]),
+        head=join([(m.head, n) for m, n in parts], (1,)),
+        attention=join(attention, np.shape(attention[0][0].number)[-1:]) if attention else None,
+        experts=join(experts, np.shape(experts[0][0].number)[-1:]) if experts else None,
+        glue=join([(m.glue, n) for m, n in parts], ()),
+        links=join([(m.links, n) for m, n in parts], ()),
+        host=join([(m.host, n) for m, n in parts], ()),
     )
 
 
-def operations(term: GemmTerm | AttentionTerm | MoeTerm) -> tuple[int, ...]:
-    """Return the shape of a term's last axis, its operations."""
-    return (np.shape(term.count)[-1],)
+def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
+    """Return the candidates at these rows of a joined stack."""
+    return StepModel(
+        gemms=pick(model.gemms, index),
+        head=pick(model.head, index),
+        attention=pick(model.attention, index) if model.attention else None,
+        experts=pick(model.experts, index) if model.experts else None,
+        glue=pick(model.glue, index),
+        links=pick(model.links, index),
+        host=pick(model.host, index),
+    )
 
 
-def _sum(count: Values, seconds: Values) -> Array:
+def _sum(number: Values, seconds: Values) -> Array:
     """Add up over the last axis, the operations. [s]"""
-    total: Array = np.sum(count * seconds, axis=-1)
+    total: Array = np.sum(number * seconds, axis=-1)
     return total
 
 
 def _gemm(tokens: Array, term: GemmTerm) -> Array:
-    return _sum(term.count, gemm_s(tokens[..., None], term.n, term.k, term.weight_bytes, term.law))
+    return _sum(term.number, gemm_s(tokens[..., None], term.n, term.k, term.weight_bytes, term.law))
 
 
 def _attention_decode(batch: Batch, term: AttentionTerm) -> Array:
     sequences = batch.decodes[..., None]
     seen = np.minimum(batch.context[..., None], sequences * term.window)
     return _sum(
-        term.count,
+        term.number,
         attention_decode_s(
             sequences, seen, term.heads, term.decode_dim, term.kv_bytes_per_token, term.decode
         ),
@@ -228,14 +256,14 @@ def _attention_prefill(batch: Batch, term: AttentionTerm) -> Array:
     tokens = batch.prefill_tokens[..., None]
     pairs = np.minimum(batch.prefill_work[..., None], tokens * term.window)
     return _sum(
-        term.count, attention_prefill_s(pairs, tokens, term.heads, term.prefill_dim, term.prefill)
+        term.number, attention_prefill_s(pairs, tokens, term.heads, term.prefill_dim, term.prefill)
     )
 
 
 def _experts(batch: Batch, term: MoeTerm) -> Array:
     tokens = batch.tokens[..., None] * term.dp
     return _sum(
-        term.count,
+        term.number,
         moe_s(
             tokens,
             term.hidden_size,

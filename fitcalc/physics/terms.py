@@ -7,7 +7,7 @@ attention layers, expert layers); leading axes, if any, run over candidates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from fitcalc.catalog.laws import (
     MemoryLaw,
     MoeLaw,
 )
-from fitcalc.units import Values
+from fitcalc.units import Array, Values
 
 
 class GemmTerm(NamedTuple):
@@ -30,7 +30,7 @@ class GemmTerm(NamedTuple):
     n: Values
     k: Values
     weight_bytes: Values
-    count: Values
+    number: Values
     law: GemmLaw
 
 
@@ -42,7 +42,7 @@ class AttentionTerm(NamedTuple):
     prefill_dim: Values
     kv_bytes_per_token: Values
     window: Values
-    count: Values
+    number: Values
     decode: AttentionDecodeLaw
     prefill: AttentionPrefillLaw
 
@@ -58,7 +58,7 @@ class MoeTerm(NamedTuple):
     tp: Values
     ep: Values
     dp: Values
-    count: Values
+    number: Values
     law: MoeLaw
 
 
@@ -133,23 +133,29 @@ class HostTerm(NamedTuple):
 T = TypeVar("T", bound="tuple[object, ...]")
 
 
-def join(parts: Sequence[tuple[T, int, NDArray[np.intp]]], operations: tuple[int, ...]) -> T:
-    """Join rows of terms: axis 0 the candidate, axis 1 free for batch sizes, then operations.
+def join(parts: Sequence[tuple[T, int]], operations: tuple[int, ...]) -> T:
+    """Join terms of candidates: axis 0 the candidate, axis 1 free for batch sizes, then operations.
 
     Args:
-        parts: A term, how many candidates it speaks for, and which of them to take.
+        parts: A term, and how many candidates it speaks for.
         operations: Shape of the last axis; empty where a term has no operations.
     """
     first = parts[0][0]
-    cells = []
+    cells: list[object] = []
     for i, cell in enumerate(first):
-        column = [(term[i], count, index) for term, count, index in parts]
         if isinstance(cell, tuple):
-            cells.append(join(column, operations))  # type: ignore[type-var]
+            cells.append(join([(cast("T", term[i]), count) for term, count in parts], operations))
         else:
-            cells.append(
-                np.concatenate(
-                    [np.broadcast_to(c, (n, 1, *operations))[index] for c, n, index in column]
-                )
-            )
-    return type(first)(*cells)
+            column = [(cast("Array", term[i]), count) for term, count in parts]
+            wide = [np.broadcast_to(c, (n, 1, *operations)) for c, n in column]
+            cells.append(np.concatenate(wide))
+    return type(first)(*cells)  # type: ignore[arg-type]
+
+
+def pick(term: T, index: NDArray[np.intp]) -> T:
+    """Return the candidates at these rows of a joined term."""
+    cells = [
+        pick(cell, index) if isinstance(cell, tuple) else cast("Array", cell)[index]
+        for cell in term
+    ]
+    return type(term)(*cells)

@@ -2,78 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from fitcalc.answers import Bottleneck
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.step import StepModel
 from fitcalc.queueing.predict import Felt
+from fitcalc.units import Array
 
+_MATRIX = ("gemm", "lm_head", "experts")
 _WAITING_SHARE = 0.01
 """From this share of requests on that wait for a place, the place is what binds. [1]"""
 _FULL = 0.95
 """From this share of the largest stable rate on, the queue is what users feel. [1]"""
 
 
-def bottleneck(step: StepModel, found: Felt, traffic: Traffic, *, slots_bind: bool) -> Bottleneck:
+def bottleneck(shares: Mapping[Bottleneck, float], found: Felt, *, slots_bind: bool) -> Bottleneck:
     """Name what binds a server at its load.
 
     Args:
-        step: Step times.
+        shares: Share of its busy time by what it waits for.
         found: What its users feel.
-        traffic: What reaches it.
         slots_bind: Whether max_num_seqs, not the KV cache, is what bounds the batch.
     """
     if found.waiting > _WAITING_SHARE:
         return Bottleneck.QUEUE if slots_bind else Bottleneck.KV_CAPACITY
     if found.utilization > _FULL:
         return Bottleneck.QUEUE
-    shares = time_shares(step, found.steady_batch, traffic)
     return max(shares, key=lambda name: shares[name])
 
 
-def time_shares(step: StepModel, batch: float, traffic: Traffic) -> dict[Bottleneck, float]:
-    """Share of the engine's busy time by what it waits for; the shares sum to 1. [1]
+def time_shares(
+    step: StepModel, batch: Sequence[float], traffic: Traffic
+) -> list[dict[Bottleneck, float]]:
+    """Share of the engines' busy time by what they wait for; the shares sum to 1. [1]
 
     GEMMs count as compute where their FLOPs take longer than their bytes, else as weight bandwidth;
     prefill attention is compute, decode attention KV bandwidth.
+
+    Args:
+        step: Step times of one server, or of a stack with a row for each batch.
+        batch: Decoding sequences. [1]
+        traffic: Lengths; each step carries the prompts that keep the batch.
     """
-    batch = max(batch, 1.0)
-    steps = max(traffic.osl.mean - 1.0, 1.0)
-    context = batch * traffic.held
-    tokens = traffic.isl.mean * (1.0 - traffic.hit_share) * batch / steps
-    work = tokens * traffic.isl.mean / 2.0
-    decode = step.breakdown(batch, context)
-    prompts = batch / steps
-    mixed = step.breakdown(batch, context, tokens, work, prompts)
-    compute = _compute_share(step, batch + tokens)
-    plain = _compute_share(step, batch)
-    matrix = ("gemm", "lm_head", "experts")
-    total = {key: float(np.sum(value)) for key, value in mixed.items()}
-    alone = {key: float(np.sum(value)) for key, value in decode.items()}
-    gemm = sum(total.get(key, 0.0) for key in matrix)
-    base = sum(alone.get(key, 0.0) for key in matrix)
-    added = max(gemm - base, 0.0)
+    decodes = np.maximum(np.array(batch, dtype=np.float64)[:, None], 1.0)
+    prompts = decodes / max(traffic.osl.mean - 1.0, 1.0)
+    tokens = traffic.isl.mean * (1.0 - traffic.hit_share) * prompts
+    context = decodes * traffic.held
+    alone = step.breakdown(decodes, context)
+    mixed = step.breakdown(decodes, context, tokens, tokens * traffic.isl.mean / 2.0, prompts)
+    none = np.zeros_like(decodes)
+    base = sum((alone.get(key, none) for key in _MATRIX), none)
+    added = np.maximum(sum((mixed.get(key, none) for key in _MATRIX), none) - base, 0.0)
+    before = _compute_share(step, decodes)
+    after = np.maximum(_compute_share(step, decodes + tokens), before)
     shares = {
-        Bottleneck.COMPUTE: plain * base
-        + max(compute, plain) * added
-        + total.get("attention_prefill", 0.0),
-        Bottleneck.WEIGHT_BANDWIDTH: (1.0 - plain) * base + (1.0 - max(compute, plain)) * added,
-        Bottleneck.KV_BANDWIDTH: total.get("attention_decode", 0.0),
-        Bottleneck.LINK: total["link"],
-        Bottleneck.HOST: total["glue"],
+        Bottleneck.COMPUTE: before * base + after * added + mixed.get("attention_prefill", none),
+        Bottleneck.WEIGHT_BANDWIDTH: (1.0 - before) * base + (1.0 - after) * added,
+        Bottleneck.KV_BANDWIDTH: mixed.get("attention_decode", none),
+        Bottleneck.LINK: mixed["link"] + none,
+        Bottleneck.HOST: mixed["glue"] + none,
     }
-    device = sum(shares.values())
-    shares[Bottleneck.HOST] = max(shares[Bottleneck.HOST], total["host"] - device)
-    whole = sum(shares.values())
-    return {name: share / whole for name, share in shares.items()}
+    device = sum(shares.values(), none)
+    shares[Bottleneck.HOST] = np.maximum(shares[Bottleneck.HOST], mixed["host"] - device)
+    whole = sum(shares.values(), none)
+    return [
+        {name: float(share[row, 0] / whole[row, 0]) for name, share in shares.items()}
+        for row in range(len(batch))
+    ]
 
 
-def _compute_share(step: StepModel, tokens: float) -> float:
+def _compute_share(step: StepModel, tokens: Array) -> Array:
     """Share of the GEMMs' time in those whose FLOPs take longer than their weights' bytes. [1]"""
     gemm = step.gemms
     size = gemm.n * gemm.k
-    flops = 2.0 * tokens * size / (gemm.law.eta_flops * gemm.law.peak_flops)
+    flops = 2.0 * tokens[..., None] * size / (gemm.law.eta_flops * gemm.law.peak_flops)
     moved = gemm.weight_bytes * size / (gemm.law.eta_bandwidth * gemm.law.bandwidth)
-    time = gemm.count * np.maximum(flops, moved)
-    return float(np.sum(time * (flops > moved)) / np.sum(time))
+    time = gemm.number * np.maximum(flops, moved)
+    share: Array = np.sum(time * (flops > moved), axis=-1) / np.sum(time, axis=-1)
+    return share

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fitcalc.answers import Limit, Rejection
 from fitcalc.catalog.formats import (
+    Compute,
     KvFormat,
     WeightFormat,
     load_kv_format,
@@ -20,30 +21,29 @@ from fitcalc.catalog.model import LayerKind, LlmModel
 from fitcalc.catalog.overheads import load_overheads
 from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
 from fitcalc.physics.build import step_model
-from fitcalc.physics.kv_cache import KvLayout, kv_bytes_per_request, kv_layout, needed_bytes
+from fitcalc.physics.kv_cache import KvLayout, kv_layout, needed_bytes
 from fitcalc.physics.memory import kv_budget_bytes
 from fitcalc.physics.overheads import GpuColumns, gpu_columns
 from fitcalc.physics.splits import divisibility
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.weights import Card, Parallel, rank_weight_bytes
 from fitcalc.planning.choice import RejectedChoice
-from fitcalc.planning.setup import own_formats, reach, unsupported
-from fitcalc.units import GIB, Array, Values
-
-Rows = NDArray[np.intp]
+from fitcalc.planning.setup import reach, same_checkpoint, unsupported
+from fitcalc.units import GIB, Array
 
 TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 PIPELINE_PARALLEL_SIZES = (2, 3, 4, 6, 8)
-TOKEN_BUDGETS = (1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
+TOKEN_BUDGETS: Array = np.array([1024.0, 2048.0, 4096.0, 8192.0, 16384.0])
 """Values of max_num_batched_tokens that are tried. [tokens]"""
-SLOTS = (64.0, 256.0, 1024.0)
+SLOTS: Array = np.array([64.0, 256.0, 1024.0])
 """Values of max_num_seqs that are tried. [1]"""
 FORMATS = ("fp8", "awq_int4", "nvfp4")
 """Formats tried beside the checkpoint's own where that is in 16 bits."""
 KV_FORMATS = ("bf16", "fp8")
+_WINDOWED = (LayerKind.SLIDING, LayerKind.CHUNKED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """GPUs under one layout and format: one row a GPU.
 
@@ -51,12 +51,11 @@ class Block:
         split: Tensor and pipeline parallelism.
         weight: Format of the weights.
         kv: Format of the KV cache.
-        engine: Settings that the rows share.
+        engine: Settings that the rows share; its batch limits are the least that are tried.
         gpus: The GPUs that can start, one a row.
-        columns: Their figures side by side.
-        stage_weights: Weights of a rank on each pipeline stage. [B]
         layout: The KV cache's layout.
-        request_bytes: KV bytes that a running request holds on average. [B]
+        kv_bytes: KV bytes of a rank at each token budget and number of slots; 0 where not even
+            one request fits. [B] (row, budget, slots)
         step: Step times, a row a GPU.
     """
 
@@ -65,11 +64,21 @@ class Block:
     kv: KvFormat
     engine: ResolvedEngine
     gpus: tuple[Gpu, ...]
-    columns: GpuColumns
-    stage_weights: tuple[float, ...]
     layout: KvLayout
-    request_bytes: float
+    kv_bytes: Array
     step: StepModel
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the search may vary, and what it keeps."""
+
+    model: LlmModel
+    gpus: tuple[Gpu, ...]
+    weights: tuple[WeightFormat, ...]
+    kvs: tuple[KvFormat, ...]
+    engine: EngineArgs
+    max_gpus: int | None = None
 
 
 def weight_formats(model: LlmModel, wanted: Sequence[str] | None) -> tuple[WeightFormat, ...]:
@@ -79,79 +88,74 @@ def weight_formats(model: LlmModel, wanted: Sequence[str] | None) -> tuple[Weigh
         UnknownName: no such format.
     """
     if wanted:
-        found = [load_weight_format(name) for name in wanted]
-        own = model.quantization
-        same = {"fp8": "fp8_block"}
-        if own is not None:
-            found = [
-                load_weight_format(own.format) if same.get(f.id) == own.format else f for f in found
-            ]
+        found = (same_checkpoint(model, load_weight_format(name)) for name in wanted)
         return tuple(dict.fromkeys(found))
     if model.quantization is not None:
         return (load_weight_format(model.quantization.format),)
-    return tuple(load_weight_format(name) for name in (*own_formats(model), *FORMATS))
+    return tuple(load_weight_format(name) for name in ("bf16", "fp16", *FORMATS))
 
 
 def kv_formats(model: LlmModel, asked: str) -> tuple[KvFormat, ...]:
-    """Return the KV formats to try: the one asked for, else 16 bits and fp8."""
+    """Return the KV formats to try: the one asked for, else the checkpoint's, else both usual."""
     own = model.quantization.kv_format if model.quantization else None
     if asked != "auto":
         return (load_kv_format(asked),)
     return tuple(load_kv_format(name) for name in ((own,) if own else KV_FORMATS))
 
 
-def candidates(
-    model: LlmModel,
-    gpus: Sequence[Gpu],
-    weights: Sequence[WeightFormat],
-    kvs: Sequence[KvFormat],
-    engine: EngineArgs,
-    held_tokens: float,
-    max_gpus: int | None = None,
-) -> tuple[list[Block], list[RejectedChoice]]:
+@lru_cache(maxsize=16)
+def candidates(scope: Scope) -> tuple[tuple[Block, ...], tuple[RejectedChoice, ...]]:
     """Return every layout and format that starts, and why the others do not.
 
-    Args:
-        model: The model.
-        gpus: GPU types to try.
-        weights: Weight formats to try.
-        kvs: KV formats to try.
-        engine: Settings that every candidate keeps.
-        held_tokens: Tokens a running request holds on average. [tokens]
-        max_gpus: Most GPUs of one replica.
+    Tensor parallelism stays in a node; only GPU types that no node of holds the model are tried
+    with a pipeline over several nodes.
     """
     blocks: list[Block] = []
     lost: list[RejectedChoice] = []
-    most = max_gpus or np.inf
-    for weight in weights:
-        for kv in kvs:
-            able, refused = _able(gpus, weight, kv)
+    most = scope.max_gpus or np.inf
+    for weight in scope.weights:
+        for kv in scope.kvs:
+            able, refused = _able(scope, weight, kv)
             lost += refused
-            found: set[str] = set()
-            for tp in TENSOR_PARALLEL_SIZES:
-                inside = [g for g in able if tp <= reach(g) and tp <= most]
-                fresh, out = _blocks(model, inside, weight, kv, Parallel(tp), engine, held_tokens)
+            started: set[str] = set()
+            for split in _splits():
+                nodes = [
+                    gpu
+                    for gpu in able
+                    if gpu.id not in (started if split.pp > 1 else ())
+                    and split.tp <= reach(gpu)
+                    and split.tp * split.pp <= most
+                    and (split.pp == 1 or split.tp == min(gpu.gpus_per_node, 8))
+                ]
+                fresh, out = _blocks(scope, nodes, weight, kv, split)
                 blocks += fresh
                 lost += out
-                found |= {g.id for block in fresh for g in block.gpus}
-            for pp in PIPELINE_PARALLEL_SIZES:
-                outside = [g for g in able if g.id not in found and g.gpus_per_node > 1]
-                for tp in sorted({min(g.gpus_per_node, 8) for g in outside}):
-                    some = [g for g in outside if min(g.gpus_per_node, 8) == tp and tp * pp <= most]
-                    split = Parallel(tp, pp)
-                    fresh, out = _blocks(model, some, weight, kv, split, engine, held_tokens)
-                    blocks += fresh
-                    lost += out
-                    found |= {g.id for block in fresh for g in block.gpus}
-    return blocks, lost
+                started |= {gpu.id for block in fresh for gpu in block.gpus}
+    return tuple(blocks), tuple(lost)
+
+
+def _splits() -> list[Parallel]:
+    """Layouts in the order they are tried: one node first, then pipelines, the shortest first."""
+    inside = [Parallel(tp) for tp in TENSOR_PARALLEL_SIZES]
+    across = [Parallel(tp, pp) for pp in PIPELINE_PARALLEL_SIZES for tp in TENSOR_PARALLEL_SIZES]
+    return inside + across
 
 
 def _able(
-    gpus: Sequence[Gpu], weight: WeightFormat, kv: KvFormat
+    scope: Scope, weight: WeightFormat, kv: KvFormat
 ) -> tuple[list[Gpu], list[RejectedChoice]]:
-    """GPUs that run both formats, and why the others do not."""
+    """GPUs that run both formats, and why the others do not.
+
+    Where both kinds of 16 bits are tried, or of 4 bits, each GPU takes the one it multiplies in.
+    """
     able, lost = [], []
-    for gpu in gpus:
+    tried = {w.id for w in scope.weights}
+    halves, fours = {"bf16", "fp16"} <= tried, {"awq_int4", "nvfp4"} <= tried
+    for gpu in scope.gpus:
+        if halves and weight.id == ("fp16" if "bf16" in gpu.peak_flops else "bf16"):
+            continue
+        if fours and weight.compute is Compute.FP4 and "fp4" not in gpu.peak_flops:
+            continue
         no = unsupported(weight, kv, gpu)
         if no is None:
             able.append(gpu)
@@ -187,81 +191,85 @@ def _families(model: LlmModel, weight: WeightFormat, gpus: Iterable[Gpu]) -> lis
 
 
 def _blocks(
-    model: LlmModel,
-    gpus: Sequence[Gpu],
-    weight: WeightFormat,
-    kv: KvFormat,
-    split: Parallel,
-    engine: EngineArgs,
-    held_tokens: float,
+    scope: Scope, gpus: Sequence[Gpu], weight: WeightFormat, kv: KvFormat, split: Parallel
 ) -> tuple[list[Block], list[RejectedChoice]]:
     """Return one block for each family of GPUs that can start in this layout."""
     if not gpus:
         return [], []
-    no = divisibility(model, weight, tp=split.tp, pp=split.pp)
+    no = divisibility(scope.model, weight, tp=split.tp, pp=split.pp)
     if no is not None:
         return [], [rejected(g.id, split, weight.id, kv.id, no) for g in gpus]
     blocks, lost = [], []
-    for family in _families(model, weight, gpus):
-        block, out = _block(model, family, weight, kv, split, engine, held_tokens)
+    for family in _families(scope.model, weight, gpus):
+        block, out = _block(scope, family, weight, kv, split)
         blocks += [block] if block else []
         lost += out
     return blocks, lost
 
 
 def _block(
-    model: LlmModel,
-    gpus: Sequence[Gpu],
-    weight: WeightFormat,
-    kv: KvFormat,
-    split: Parallel,
-    engine: EngineArgs,
-    held_tokens: float,
+    scope: Scope, gpus: Sequence[Gpu], weight: WeightFormat, kv: KvFormat, split: Parallel
 ) -> tuple[Block | None, list[RejectedChoice]]:
-    asked = engine.replace(
+    model, first = scope.model, gpus[0]
+    asked = scope.engine.replace(
         tensor_parallel_size=split.tp,
         pipeline_parallel_size=split.pp,
         max_num_seqs=int(SLOTS[0]),
         max_num_batched_tokens=int(TOKEN_BUDGETS[0]),
     )
-    first = gpus[0]
-    resolved = resolve(
-        asked,
-        first,
-        longest=model.max_position_embeddings,
-        weight_format=weight.id,
-        kv_cache_dtype=kv.id,
-    )
-    layout = kv_layout(model, resolved, kv, first)
+    longest = model.max_position_embeddings
+    engine = resolve(asked, first, longest=longest, weight_format=weight.id, kv_cache_dtype=kv.id)
+    layout = kv_layout(model, engine, kv, first)
     card = Card(first.capability, rocm=first.vendor is Vendor.AMD)
     stages = rank_weight_bytes(model, weight, tp=split.tp, pp=split.pp, gpu=card).stages
-    columns = gpu_columns(gpus, load_overheads())
-    budget = kv_budget_bytes(model, weight, resolved, columns, stages, layout)
-    needed = needed_bytes(layout)
-    fits = np.asarray(budget) >= max(needed, 1.0)
+    room = _kv_bytes(scope, gpus, engine, stages, layout, weight, kv)
+    needed = max(needed_bytes(layout), 1.0)
+    fits = room[:, 0, 0] >= needed
     lost = [
-        rejected(gpu.id, split, weight.id, kv.id, _too_small(gpu, resolved, float(left), needed))
-        for gpu, left, ok in zip(gpus, np.asarray(budget), fits, strict=True)
+        rejected(gpu.id, split, weight.id, kv.id, _too_small(gpu, engine, left, needed))
+        for gpu, left, ok in zip(gpus, room[:, 0, 0], fits, strict=True)
         if not ok
     ]
     kept = tuple(gpu for gpu, ok in zip(gpus, fits, strict=True) if ok)
     if not kept:
         return None, lost
     step = step_model(
-        model, kept, weight, kv, split, asynchronous=resolved.async_scheduling, stacked=True
+        model, kept, weight, kv, split, asynchronous=engine.async_scheduling, stacked=True
     )
-    return Block(
-        split=split,
-        weight=weight,
-        kv=kv,
-        engine=resolved,
-        gpus=kept,
-        columns=gpu_columns(kept, load_overheads()),
-        stage_weights=stages,
-        layout=layout,
-        request_bytes=float(kv_bytes_per_request(layout, held_tokens)),
-        step=step,
-    ), lost
+    starts = np.where(room >= needed, room, 0.0)[fits]
+    return Block(split, weight, kv, engine, kept, layout, starts, step), lost
+
+
+def _kv_bytes(  # noqa: PLR0917 - all that the budget depends on
+    scope: Scope,
+    gpus: Sequence[Gpu],
+    engine: ResolvedEngine,
+    stages: tuple[float, ...],
+    layout: KvLayout,
+    weight: WeightFormat,
+    kv: KvFormat,
+) -> Array:
+    """KV bytes of a rank at every token budget and number of slots. [B] (row, budget, slots)"""
+    flat = gpu_columns(gpus, load_overheads())
+    columns = GpuColumns(*(getattr(flat, f.name)[:, None, None] for f in fields(flat)))
+    slots = SLOTS[None, :]
+    tokens = np.maximum(TOKEN_BUDGETS[:, None], slots)
+    room = np.broadcast_to(
+        kv_budget_bytes(
+            scope.model, weight, engine, columns, stages, layout,
+            max_num_batched_tokens=tokens[None], max_num_seqs=slots[None],
+        ),
+        (len(gpus), len(TOKEN_BUDGETS), len(SLOTS)),
+    )  # fmt: skip
+    if not any(g.cache.kind in _WINDOWED for g in layout.groups):
+        return room
+    # Windows keep what is in flight besides: a larger token budget leaves room for fewer requests.
+    out = room.copy()
+    for i, budget in enumerate(TOKEN_BUDGETS):
+        wide = engine.replace(max_num_batched_tokens=int(budget))
+        needed = needed_bytes(kv_layout(scope.model, wide, kv, gpus[0]))
+        out[:, i, :] = np.where(room[:, i, :] >= needed, room[:, i, :], 0.0)
+    return out
 
 
 def _too_small(gpu: Gpu, engine: ResolvedEngine, left: float, needed: float) -> Rejection:
@@ -273,31 +281,3 @@ def _too_small(gpu: Gpu, engine: ResolvedEngine, left: float, needed: float) -> 
         f"vLLM may use {usable / GIB:.1f} GiB of {gpu.id}"
     )
     return Rejection(limit=Limit.MEMORY, needed=taken, available=usable, reason=reason)
-
-
-def kv_bytes(model: LlmModel, block: Block, rows: Rows, slots: Values, tokens: Values) -> Array:
-    """KV bytes of a rank, for rows of a block; 0 where not even one request fits. [B]
-
-    Args:
-        model: The model.
-        block: The block.
-        rows: Its rows, in any order.
-        slots: max_num_seqs, one a row or one for all. [1]
-        tokens: max_num_batched_tokens, likewise. [tokens]
-    """
-    budget = kv_budget_bytes(
-        model,
-        block.weight,
-        block.engine,
-        _some(block.columns, rows),
-        block.stage_weights,
-        block.layout,
-        max_num_batched_tokens=tokens,
-        max_num_seqs=slots,
-    )
-    return np.where(budget >= needed_bytes(block.layout), budget, 0.0)
-
-
-def _some(columns: GpuColumns, rows: Rows) -> GpuColumns:
-    """Return some rows of GPUs' figures."""
-    return GpuColumns(*(getattr(columns, f.name)[rows] for f in fields(columns)))

@@ -7,24 +7,29 @@ closed form, over the token budgets, is asked only while a candidate's bound cou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcalc.answers import Limit, Rejection
 from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.step import gather
-from fitcalc.planning.candidates import SLOTS, TOKEN_BUDGETS, Block, Rows, kv_bytes
+from fitcalc.physics.kv_cache import kv_bytes_per_request
+from fitcalc.physics.step import StepModel, gather, take
+from fitcalc.planning.candidates import SLOTS, TOKEN_BUDGETS, Block
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.latency import first_token
 from fitcalc.queueing.profile import NODES, Profile, profile
 from fitcalc.units import MILLI, Array
 
+Rows = NDArray[np.intp]
+
 _AT_A_TIME = 2
-"""Candidates of each GPU type that one round of the search evaluates exactly."""
+"""Candidates of each kind that one round of the search evaluates exactly."""
 _COARSE: Array = NODES[[0, 1, 4, 8, 10, 12, 14, 16, 18, 20]]
 
 
@@ -33,22 +38,28 @@ class Entry:
     """One candidate: a row of a block, and what bounds it.
 
     Attributes:
-        block: Index of its block.
+        index: Its row in the stack of all candidates.
+        block: Its block.
         row: Its row there.
-        gpu: Table id.
-        gpus: GPUs of one replica. [1]
-        weight: Id of its weight format.
         load: No replica carries more: requests a second, or clients.
         refused: Why it cannot keep the promise at any load; ``None`` = it might.
     """
 
-    block: int
+    index: int
+    block: Block
     row: int
-    gpu: str
-    gpus: int
-    weight: str
     load: float
     refused: Rejection | None
+
+    @property
+    def gpu(self) -> str:
+        """Table id of its GPU type."""
+        return self.block.gpus[self.row].id
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica. [1]"""
+        return self.block.split.tp * self.block.split.pp
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Found:
     entry: Entry
     max_num_seqs: int
     max_num_batched_tokens: int
+    max_batch: float
     load: float
 
 
@@ -66,7 +78,7 @@ class Search:
     """What every candidate of one question shares."""
 
     model: LlmModel
-    blocks: Sequence[Block]
+    blocks: tuple[Block, ...]
     traffic: Traffic
     slo: Slo
     prefix_caching: bool
@@ -81,34 +93,55 @@ class Search:
         """The whole load: requests a second or clients."""
         return float(self.traffic.concurrency or self.traffic.qps or 0.0)
 
-
-def entries(search: Search) -> Iterator[Entry]:
-    """Bound every candidate's load from above, at the widest limits."""
-    for index, block in enumerate(search.blocks):
-        rows = np.arange(len(block.gpus))
-        room = kv_bytes(search.model, block, rows, SLOTS[0], TOKEN_BUDGETS[0])
-        held = np.clip(room / max(block.request_bytes, 1.0), 1.0, SLOTS[-1])
-        server = profile(
-            block.step,
-            search.traffic,
-            held,
-            np.full(len(rows), TOKEN_BUDGETS[-1]),
-            prefix_caching=search.prefix_caching,
-            nodes=_COARSE,
+    def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
+        """Return the profile of candidates at their largest batch and token budget."""
+        return profile(
+            take(stack_of(self.blocks), index),
+            self.traffic,
+            np.maximum(batch, 1.0),
+            tokens,
+            prefix_caching=self.prefix_caching,
         )
-        least, _, _ = first_token(server, np.zeros((len(rows), 1)), 1.0)
-        loads = _most(server, search)
-        for row, gpu in enumerate(block.gpus):
-            floor = (least[row, 0], server.decode_s[row, 1])
-            yield Entry(
-                block=index,
-                row=row,
-                gpu=gpu.id,
-                gpus=block.split.tp * block.split.pp,
-                weight=block.weight.id,
-                load=float(loads[row]),
-                refused=_never(*floor, server.decode_steps, search.slo),
-            )
+
+
+@lru_cache(maxsize=16)
+def stack_of(blocks: tuple[Block, ...]) -> StepModel:
+    """Return the step times of all candidates in one stack, block by block."""
+    return gather([(block.step, len(block.gpus)) for block in blocks])
+
+
+def entries(search: Search) -> list[Entry]:
+    """Bound every candidate's load from above, at the widest limits."""
+    if not search.blocks:
+        return []
+    held = [
+        block.kv_bytes[:, 0, 0] / kv_bytes_per_request(block.layout, search.traffic.held)
+        for block in search.blocks
+    ]
+    count = sum(len(block.gpus) for block in search.blocks)
+    server = profile(
+        stack_of(search.blocks),
+        search.traffic,
+        np.clip(np.concatenate(held), 1.0, SLOTS[-1]),
+        np.full(count, TOKEN_BUDGETS[-1]),
+        prefix_caching=search.prefix_caching,
+        nodes=_COARSE,
+    )
+    least, _, _ = first_token(server, np.zeros((count, 1)), 1.0)
+    loads = _most(server, search)
+    places = [(block, row) for block in search.blocks for row in range(len(block.gpus))]
+    return [
+        Entry(
+            index=i,
+            block=block,
+            row=row,
+            load=float(loads[i]),
+            refused=_never(
+                float(least[i, 0]), float(server.decode_s[i, 1]), server.decode_steps, search.slo
+            ),
+        )
+        for i, (block, row) in enumerate(places)
+    ]
 
 
 def _most(server: Profile, search: Search) -> Array:
@@ -143,111 +176,102 @@ def _never(ttft_s: float, itl_s: float, steps: float, slo: Slo) -> Rejection | N
 
 
 def best_of_each(
-    search: Search, able: Sequence[Entry], price: Mapping[str, float], headroom: float
+    search: Search,
+    able: Iterable[Entry],
+    key: Callable[[Entry], str],
+    price: Mapping[str, float],
+    headroom: float,
 ) -> list[Found]:
-    """Return, for each GPU type and weight format, the candidate that costs least.
+    """Return, for each kind of candidate, the one that costs least.
 
     Args:
         search: The question.
         able: Candidates that may keep the promise.
+        key: The kind of a candidate, such as its GPU type.
         price: What orders a GPU type's candidates: money of one GPU. [USD/h]
         headroom: Share of the load that is left free. [1]
     """
 
-    def least(entry: Entry, load: float) -> float:
-        if load <= 0:
-            return math.inf
-        replicas = math.ceil(search.load / (load * (1.0 - headroom)) - 1e-9)
-        return replicas * entry.gpus * price[entry.gpu]
+    def cost(entry: Entry, load: float) -> float:
+        return replicas_for(search.load, load, headroom) * entry.gpus * price[entry.gpu]
 
-    queues: dict[tuple[str, str], list[Entry]] = {}
+    queues: dict[str, list[Entry]] = {}
     for entry in able:
-        queues.setdefault((entry.gpu, entry.weight), []).append(entry)
+        queues.setdefault(key(entry), []).append(entry)
     for queue in queues.values():
-        queue.sort(key=lambda e: (least(e, e.load), e.gpus), reverse=True)
-    best: dict[tuple[str, str], Found] = {}
-    cost: dict[tuple[str, str], float] = {}
+        queue.sort(key=lambda e: (cost(e, e.load), e.gpus), reverse=True)
+    best: dict[str, Found] = {}
+    least: dict[str, float] = {}
     while queues:
-        asked = []
-        for key, queue in list(queues.items()):
-            for _ in range(_AT_A_TIME):
-                if not queue or least(queue[-1], queue[-1].load) >= cost.get(key, math.inf):
-                    queues.pop(key)
-                    break
-                asked.append(queue.pop())
+        asked: list[Entry] = []
+        for kind, queue in list(queues.items()):
+            asked += _next(queue, least.get(kind, math.inf), cost)
+            if not queue:
+                queues.pop(kind)
         for found in carried(search, asked):
-            key = (found.entry.gpu, found.entry.weight)
-            money = least(found.entry, found.load)
-            if money < cost.get(key, math.inf):
-                best[key], cost[key] = found, money
+            kind = key(found.entry)
+            money = cost(found.entry, found.load)
+            if kind not in best or money < least[kind]:
+                best[kind], least[kind] = found, money
     return list(best.values())
+
+
+def _next(queue: list[Entry], least: float, cost: Callable[[Entry, float], float]) -> list[Entry]:
+    """Take the next candidates off a queue, and empty it where none could win any more."""
+    taken: list[Entry] = []
+    while queue and len(taken) < _AT_A_TIME:
+        if cost(queue[-1], queue[-1].load) >= least:
+            queue.clear()
+            break
+        taken.append(queue.pop())
+    return taken
+
+
+def replicas_for(load: float, each: float, headroom: float) -> float:
+    """Return replicas for a load when each carries so much and a share stays free. [1]
+
+    Examples:
+        >>> replicas_for(20.0, 2.5, 0.2)
+        10.0
+    """
+    if each <= 0:
+        return math.inf
+    return max(1.0, math.ceil(load / (each * (1.0 - headroom)) - 1e-9))
 
 
 def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:
     """Return the load each candidate carries within the promise, at its best token budget."""
     if not asked:
         return []
-    order = sorted(asked, key=lambda e: e.block)
-    grouped: dict[int, list[Entry]] = {}
-    for entry in order:
-        grouped.setdefault(entry.block, []).append(entry)
-    parts, batches, seats = [], [], []
-    for index, members in grouped.items():
-        block = search.blocks[index]
-        rows = np.repeat(np.array([e.row for e in members], dtype=np.intp), len(TOKEN_BUDGETS))
-        tokens = np.tile(TOKEN_BUDGETS, len(members))
-        batch, slots = _seated(search.model, block, rows, tokens)
-        parts.append((block.step, len(block.gpus), rows))
-        batches.append(batch)
-        seats.append(slots)
-    tokens = np.tile(TOKEN_BUDGETS, len(order))
-    batch, slots = np.concatenate(batches), np.concatenate(seats)
-    server = profile(
-        gather(parts),
-        search.traffic,
-        np.maximum(batch, 1.0),
-        np.maximum(tokens, slots),
-        prefix_caching=search.prefix_caching,
-    )
-    bound = np.repeat([e.load for e in order], len(TOKEN_BUDGETS))
+    seated = [_seated(entry, search.traffic.held) for entry in asked]
+    batch = np.concatenate([b for b, _ in seated])
+    slots = np.concatenate([s for _, s in seated])
+    tokens = np.maximum(np.tile(TOKEN_BUDGETS, len(asked)), slots)
+    index = np.repeat(np.array([e.index for e in asked], dtype=np.intp), len(TOKEN_BUDGETS))
+    server = search.server(index, batch, tokens)
     if search.closed:
+        bound = np.repeat([e.load for e in asked], len(TOKEN_BUDGETS))
         load = most_clients(server, search.slo, bound)
     else:
         load = goodput(server, search.slo, search.traffic.burstiness)
     load = np.where(batch >= 1.0, load, 0.0)
-    found = []
-    for i, entry in enumerate(order):
-        own = slice(i * len(TOKEN_BUDGETS), (i + 1) * len(TOKEN_BUDGETS))
-        at = own.start + int(np.argmax(load[own]))
-        found.append(Found(entry, int(slots[at]), int(max(tokens[at], slots[at])), float(load[at])))
-    return found
+    table = load.reshape(len(asked), len(TOKEN_BUDGETS))
+    chosen = table.argmax(axis=1) + np.arange(len(asked)) * len(TOKEN_BUDGETS)
+    return [
+        Found(entry, int(slots[i]), int(tokens[i]), float(batch[i]), float(load[i]))
+        for entry, i in zip(asked, chosen, strict=True)
+    ]
 
 
-def _seated(model: LlmModel, block: Block, rows: Rows, tokens: Array) -> tuple[Array, Array]:
-    """Sequences held, and the fewest slots that hold them: slots cost memory of their own. [1]"""
-    batch, slots = np.zeros(len(rows)), np.full(len(rows), SLOTS[-1])
-    for seats in reversed(SLOTS):
-        held = kv_bytes(model, block, rows, seats, np.maximum(tokens, seats))
-        held = held / max(block.request_bytes, 1.0)
-        enough = (held <= seats) | (seats >= slots)
-        better = enough & (np.minimum(held, seats) >= batch)
-        batch = np.where(better, np.minimum(held, seats), batch)
-        slots = np.where(better, seats, slots)
-    return batch, slots
+def _seated(entry: Entry, held_tokens: float) -> tuple[Array, Array]:
+    """Sequences held at each token budget, and the fewest slots that hold them. [1] (budget,)
 
-
-def server_of(search: Search, found: Found) -> Profile:
-    """Return the profile of one candidate at its batch limits."""
-    block = search.blocks[found.entry.block]
-    row = np.array([found.entry.row], dtype=np.intp)
-    room = kv_bytes(
-        search.model, block, row, float(found.max_num_seqs), float(found.max_num_batched_tokens)
-    )
-    batch = np.minimum(room / max(block.request_bytes, 1.0), found.max_num_seqs)
-    return profile(
-        gather([(block.step, len(block.gpus), row)]),
-        search.traffic,
-        np.maximum(batch, 1.0),
-        np.array([float(found.max_num_batched_tokens)]),
-        prefix_caching=search.prefix_caching,
-    )
+    Slots cost memory of their own; with the most of them the KV cache may still hold more.
+    """
+    request = float(kv_bytes_per_request(entry.block.layout, held_tokens))
+    held = entry.block.kv_bytes[entry.row] / max(request, 1.0)
+    enough = held <= SLOTS
+    seat = np.where(enough.any(axis=1), enough.argmax(axis=1), len(SLOTS) - 1)
+    budgets = np.arange(len(TOKEN_BUDGETS))
+    slots = SLOTS[seat]
+    return np.minimum(held[budgets, seat], slots), slots

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fitcalc.answers import Calibrated, MemoryLedger, Rejection
+from fitcalc.answers import Calibrated, MemoryLedger, Prediction, Rejection
 from fitcalc.catalog.gpu import load_gpu
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
-from fitcalc.physics.step import gather
+from fitcalc.physics.step import take
+from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
 from fitcalc.planning.cost import Bill, usd_per_million
-from fitcalc.planning.evaluate import Found, Search
+from fitcalc.planning.evaluate import Found, Search, stack_of
 from fitcalc.planning.predict import ledger_of, prediction, request_bytes
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command
 from fitcalc.queueing.predict import Felt, felt_at
-from fitcalc.queueing.profile import profile
 
 _FEW_BITS = 8.0
 _ONLINE = ("fp8",)
@@ -58,14 +58,19 @@ def choices(search: Search, kept: Sequence[Priced]) -> list[Choice]:
         return []
     shares = [_share(search.traffic, one.replicas) for one, _, _ in started]
     felts = _felt(search, started, shares)
+    index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
+    step = take(stack_of(search.blocks), index)
+    times = time_shares(step, [felt.steady_batch for felt in felts], search.traffic)
     return [
-        _choice(one, setup, ledger, felt, share)
-        for (one, setup, ledger), felt, share in zip(started, felts, shares, strict=True)
+        _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), share)
+        for (one, setup, ledger), felt, share, busy in zip(
+            started, felts, shares, times, strict=True
+        )
     ]
 
 
 def _setup(search: Search, found: Found) -> Setup | Rejection:
-    block = search.blocks[found.entry.block]
+    block = found.entry.block
     asked = EngineArgs(
         tensor_parallel_size=block.split.tp,
         pipeline_parallel_size=block.split.pp,
@@ -94,37 +99,32 @@ def _felt(
     search: Search, started: Sequence[tuple[Priced, Setup, MemoryLedger]], shares: list[Traffic]
 ) -> list[Felt]:
     """Predict all finalists in one sweep, each at its own load."""
-    parts = []
-    for one, _, _ in started:
-        block = search.blocks[one.found.entry.block]
-        row = np.array([one.found.entry.row], dtype=np.intp)
-        parts.append((block.step, len(block.gpus), row))
     batch = [
         min(setup.engine.max_num_seqs, ledger.kv_cache_bytes / request_bytes(setup, share.held))
         for (_, setup, ledger), share in zip(started, shares, strict=True)
     ]
-    server = profile(
-        gather(parts),
-        search.traffic,
+    server = search.server(
+        np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp),
         np.array(batch, dtype=np.float64),
-        np.array([float(s.engine.max_num_batched_tokens) for _, s, _ in started]),
-        prefix_caching=search.prefix_caching,
+        np.array([float(setup.engine.max_num_batched_tokens) for _, setup, _ in started]),
     )
     load = np.array([float(share.concurrency or share.qps or 0.0) for share in shares])
     return felt_at(server, load, search.traffic, closed=search.closed)
 
 
-def _choice(one: Priced, setup: Setup, ledger: MemoryLedger, felt: Felt, share: Traffic) -> Choice:
+def _choice(
+    one: Priced, setup: Setup, ledger: MemoryLedger, said: Prediction, share: Traffic
+) -> Choice:
     money = one.bill.usd_per_hour if one.bill else None
-    output = felt.requests_per_s * one.replicas * share.osl.mean
-    both = felt.requests_per_s * one.replicas * share.context
+    output = said.output_tokens_per_s * one.replicas
+    both = said.total_tokens_per_s * one.replicas
     load = float(share.concurrency or share.qps or 0.0)
     return Choice(
         gpu=setup.gpu.id,
         gpu_count=one.gpu_count,
         replicas=one.replicas,
         engine=setup.engine,
-        prediction=prediction(setup, ledger, felt, share),
+        prediction=said,
         memory=ledger,
         usd_per_hour=money,
         usd_per_million_output_tokens=None if money is None else usd_per_million(money, output),

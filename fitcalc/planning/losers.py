@@ -9,25 +9,26 @@ import numpy as np
 from fitcalc.answers import Limit, Rejection
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice
-from fitcalc.planning.evaluate import Entry, Found, Search, server_of
+from fitcalc.planning.evaluate import Entry, Found, Search
 from fitcalc.planning.finalists import Priced
 from fitcalc.queueing.goodput import kept_limits, state_of
 from fitcalc.queueing.latency import latency
+from fitcalc.queueing.mixture import Gaps, Mixture
 from fitcalc.units import MILLI
 
 _ALMOST_IDLE = 1e-3
 _PERCENT = 100.0
 
 
-def of(search: Search, entry: Entry, no: Rejection) -> RejectedChoice:
+def of(entry: Entry, no: Rejection) -> RejectedChoice:
     """Say which candidate a rejection is about."""
-    block = search.blocks[entry.block]
+    block = entry.block
     return rejected(entry.gpu, block.split, block.weight.id, block.kv.id, no)
 
 
-def refused(search: Search, entries: Iterable[Entry]) -> list[RejectedChoice]:
+def refused(entries: Iterable[Entry]) -> list[RejectedChoice]:
     """Return the candidates that miss the promise even when idle."""
-    return [of(search, e, e.refused) for e in entries if e.refused is not None]
+    return [of(e, e.refused) for e in entries if e.refused is not None]
 
 
 def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]:
@@ -35,29 +36,39 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
     lost = []
     share = search.slo.percentile / _PERCENT
     for one in found:
-        server = server_of(search, one)
+        server = search.server(
+            np.array([one.entry.index], dtype=np.intp),
+            np.array([one.max_batch]),
+            np.array([float(one.max_num_batched_tokens)]),
+        )
         load = np.array([max(one.entry.load, 1e-9) * _ALMOST_IDLE])
         load = np.maximum(load, 1.0) if search.closed else load
-        state = state_of(server, load, closed=search.closed, burstiness=search.traffic.burstiness)
-        answer = latency(server, state, search.traffic.burstiness)
-        laws = {"ttft": answer.ttft, "itl": answer.gaps, "e2e": answer.e2e}
-        limits = {"ttft": search.slo.ttft_ms, "itl": search.slo.itl_ms, "e2e": search.slo.e2e_ms}
-        name = next((n for n, ok in kept_limits(answer, search.slo) if not ok[0]), "ttft")
-        felt = float(laws[name].quantile(share)[0]) / MILLI
-        promised = float(limits[name] or 0.0)
+        burstiness = search.traffic.burstiness
+        state = state_of(server, load, closed=search.closed, burstiness=burstiness)
+        kept = kept_limits(server, state, search.slo, burstiness)
+        limit = next((name for name, ok in kept if not ok[0]), Limit.TTFT)
+        answer = latency(server, state, burstiness)
+        laws: dict[Limit, tuple[Mixture | Gaps, float | None]] = {
+            Limit.TTFT: (answer.ttft, search.slo.ttft_ms),
+            Limit.ITL: (answer.gaps, search.slo.itl_ms),
+            Limit.E2E: (answer.e2e, search.slo.e2e_ms),
+        }
+        law, most = laws[limit]
+        promised = most or 0.0
+        felt = float(law.quantile(share)[0]) / MILLI
         no = Rejection(
-            limit=Limit(name),
+            limit=limit,
             needed=felt,
             available=promised,
-            reason=f"{name} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any load; "
+            reason=f"{limit.value} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any load; "
             f"promised {promised:,.0f} ms",
         )
-        lost.append(of(search, one.entry, no))
+        lost.append(of(one.entry, no))
     return lost
 
 
 def over_limits(
-    search: Search, priced: Sequence[Priced], max_gpus: int | None, budget: float | None
+    priced: Sequence[Priced], max_gpus: int | None, budget: float | None
 ) -> tuple[list[Priced], list[RejectedChoice]]:
     """Split candidates into those within the most GPUs and money, and the rest."""
     within, lost = [], []
@@ -66,7 +77,7 @@ def over_limits(
         if no is None:
             within.append(one)
         else:
-            lost.append(of(search, one.found.entry, no))
+            lost.append(of(one.found.entry, no))
     return within, lost
 
 

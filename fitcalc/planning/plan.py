@@ -13,10 +13,10 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.candidates import candidates, kv_formats, weight_formats
+from fitcalc.planning.candidates import Scope, candidates, kv_formats, weight_formats
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.cost import bill
-from fitcalc.planning.evaluate import Found, Search, best_of_each, entries
+from fitcalc.planning.evaluate import Found, Search, best_of_each, entries, replicas_for
 from fitcalc.planning.finalists import Priced, choices
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
 from fitcalc.planning.setup import ModelName
@@ -76,16 +76,23 @@ def plan(
     settings = _with_length(settings, llm, traffic)
     weights = weight_formats(llm, quantization)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
-    blocks, lost = candidates(llm, cards, weights, kvs, settings, traffic.held, max_gpus)
+    blocks, out = candidates(Scope(llm, cards, weights, kvs, settings, max_gpus))
     search = Search(llm, blocks, traffic, promise, settings.enable_prefix_caching is not False)
-    able = list(entries(search))
-    lost += refused(search, able)
+    able = entries(search)
+    lost = [*out, *refused(able)]
     able = [entry for entry in able if entry.refused is None]
-    found = best_of_each(search, able, {card.id: _price(card, cloud) for card in cards}, free)
-    good = [f for f in found if f.load > 0]
+    price = {card.id: _price(card, cloud) for card in cards}
+    found = best_of_each(search, able, lambda e: e.gpu, price, free)
     lost += cannot_carry(search, [f for f in found if f.load <= 0])
-    priced = _priced(search, good, free, cloud)
-    within, over = over_limits(search, priced, max_gpus, budget_usd_per_hour)
+    priced = _priced(search, [f for f in found if f.load > 0], free, cloud)
+    if priced:
+        # The cheapest type's own other formats are worth seeing beside the other types.
+        winner = priced[0].found.entry.gpu
+        own = [entry for entry in able if entry.gpu == winner]
+        others = best_of_each(search, own, lambda e: e.block.weight.id, price, free)
+        fresh = [f for f in others if f.load > 0 and f != priced[0].found]
+        priced = sorted([*priced, *_priced(search, fresh, free, cloud)], key=Priced.order)
+    within, over = over_limits(priced, max_gpus, budget_usd_per_hour)
     lost += over
     ranked = choices(search, _kept(within, top))
     question = _question(
@@ -155,21 +162,21 @@ def _priced(
     """Count replicas and money, cheapest first; types without a price follow, by GPUs."""
     priced = []
     for one in found:
-        replicas = max(1, math.ceil(search.load / (one.load * (1.0 - headroom)) - 1e-9))
+        replicas = int(replicas_for(search.load, one.load, headroom))
         size = one.entry.gpus
         priced.append(Priced(one, replicas, bill(one.entry.gpu, size, replicas, cloud)))
     return sorted(priced, key=Priced.order)
 
 
 def _kept(priced: Sequence[Priced], top: int) -> list[Priced]:
-    """Return the best of every GPU type, and the winner's own runners-up, in order of cost."""
+    """Return the best of every GPU type, and a few of the winner's other formats, in order."""
     seen: set[str] = set()
-    firsts, others = [], []
+    firsts: list[Priced] = []
+    others: list[Priced] = []
     for one in priced:
         (others if one.found.entry.gpu in seen else firsts).append(one)
         seen.add(one.found.entry.gpu)
-    runners = others[:top]
-    return sorted([*firsts, *runners], key=Priced.order)
+    return sorted([*firsts, *others[:top]], key=Priced.order)
 
 
 def _question(

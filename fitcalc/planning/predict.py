@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fitcalc.answers import (
+    Bottleneck,
     Interval,
     Limit,
     MemoryLedger,
@@ -20,7 +23,7 @@ from fitcalc.physics.build import calibrated, step_model
 from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
-from fitcalc.planning.bottleneck import bottleneck
+from fitcalc.planning.bottleneck import bottleneck, time_shares
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.predict import Felt, felt
 from fitcalc.queueing.profile import Profile, profile
@@ -157,7 +160,8 @@ def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Predict
     if not found.stable:
         ranks = setup.engine.data_parallel_size
         return saturated(traffic.qps or 0.0, found.capacity * ranks)
-    return prediction(setup, ledger, found, share)
+    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
+    return prediction(setup, ledger, found, share, shares)
 
 
 def saturated(rate: float, capacity: float) -> Rejection:
@@ -166,7 +170,13 @@ def saturated(rate: float, capacity: float) -> Rejection:
     return Rejection(limit=Limit.SATURATION, needed=rate, available=capacity, reason=reason)
 
 
-def prediction(setup: Setup, ledger: MemoryLedger, found: Felt, traffic: Traffic) -> Prediction:
+def prediction(
+    setup: Setup,
+    ledger: MemoryLedger,
+    found: Felt,
+    traffic: Traffic,
+    shares: Mapping[Bottleneck, float],
+) -> Prediction:
     """Dress what one data-parallel rank's users feel as the server's prediction."""
     ranks = setup.engine.data_parallel_size
     rate = found.requests_per_s * ranks
@@ -186,9 +196,7 @@ def prediction(setup: Setup, ledger: MemoryLedger, found: Felt, traffic: Traffic
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
         kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
-        bottleneck=bottleneck(
-            step_of(setup), found, traffic, slots_bind=fitting >= setup.engine.max_num_seqs
-        ),
+        bottleneck=bottleneck(shares, found, slots_bind=fitting >= setup.engine.max_num_seqs),
         calibrated=calibrated(setup.gpu, setup.weight),
         method="closed_form",
         interval=interval_of(setup, found.ttft, found.tpot),

@@ -111,8 +111,12 @@ def weight_format(model: LlmModel, gpu: Gpu, engine: EngineArgs) -> WeightFormat
             raise InvalidValue("quantization", asked, fix)
         half = engine.dtype in ("float16", "half") or "bf16" not in gpu.peak_flops
         return load_weight_format("fp16" if half else "bf16")
-    wanted = load_weight_format(plain)
-    # vLLM calls both kinds of fp8 "fp8"; the checkpoint says which it is.
+    return same_checkpoint(model, load_weight_format(plain))
+
+
+def same_checkpoint(model: LlmModel, wanted: WeightFormat) -> WeightFormat:
+    """Return the checkpoint's own kind of a format: vLLM calls both kinds of fp8 "fp8"."""
+    own = model.quantization
     if own is not None and own.format == _CHECKPOINT_OF.get(wanted.id):
         return load_weight_format(own.format)
     return wanted

@@ -88,7 +88,7 @@ def simulated_prediction(
             available=found.requests_per_s,
             reason=reason,
         )
-    shares = time_shares(step_of(setup), max(found.steady_batch, 1.0), share)
+    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
     said = found.prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,

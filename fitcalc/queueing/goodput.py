@@ -7,39 +7,40 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcalc.answers import Limit
 from fitcalc.inputs.slo import Slo
 from fitcalc.queueing.closed_loop import closed_loop
-from fitcalc.queueing.latency import Latency, latency
-from fitcalc.queueing.mixture import Gaps, Mixture
+from fitcalc.queueing.latency import gaps_within, latency, ttft_law
 from fitcalc.queueing.profile import Profile
 from fitcalc.queueing.steady import Steady, largest_stable_rate, steady
 from fitcalc.units import MILLI, Array
 
-_HALVINGS = 9
+_HALVINGS = 8
 _PERCENT = 100.0
 _LEAST_SHARE = 1e-3
 
 
-def keeps(answer: Latency, slo: Slo) -> NDArray[np.bool_]:
+def keeps(server: Profile, state: Steady, slo: Slo, burstiness: float = 1.0) -> NDArray[np.bool_]:
     """Whether each server keeps every limit of the promise at its percentile. (row,)."""
-    kept: NDArray[np.bool_] = np.logical_and.reduce([ok for _, ok in kept_limits(answer, slo)])
+    kept: NDArray[np.bool_] = np.logical_and.reduce(
+        [ok for _, ok in kept_limits(server, state, slo, burstiness)]
+    )
     return kept
 
 
-def kept_limits(answer: Latency, slo: Slo) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Each limit's name and whether each server keeps it. (row,)."""
+def kept_limits(
+    server: Profile, state: Steady, slo: Slo, burstiness: float = 1.0
+) -> list[tuple[Limit, NDArray[np.bool_]]]:
+    """Each limit of the promise, and whether each server keeps it. (row,)."""
     share = slo.percentile / _PERCENT
-    rows = len(answer.ttft.weight)
-    limits: list[tuple[str, Mixture | Gaps, float]] = [
-        ("ttft", answer.ttft, slo.ttft_ms),
-        ("itl", answer.gaps, slo.itl_ms),
-    ]
+    rows = len(server.max_batch)
+    ttft = ttft_law(server, state, burstiness).share_within(np.full(rows, slo.ttft_ms * MILLI))
+    itl = gaps_within(server, state, slo.itl_ms * MILLI)
+    kept = [(Limit.TTFT, ttft >= share), (Limit.ITL, itl >= share)]
     if slo.e2e_ms is not None:
-        limits.append(("e2e", answer.e2e, slo.e2e_ms))
-    return [
-        (name, law.share_within(np.full(rows, limit_ms * MILLI)) >= share)
-        for name, law, limit_ms in limits
-    ]
+        whole = latency(server, state, burstiness).e2e
+        kept.append((Limit.E2E, whole.share_within(np.full(rows, slo.e2e_ms * MILLI)) >= share))
+    return kept
 
 
 def goodput(server: Profile, slo: Slo, burstiness: float = 1.0) -> Array:
@@ -51,7 +52,7 @@ def goodput(server: Profile, slo: Slo, burstiness: float = 1.0) -> Array:
 
     def holds(share: Array) -> NDArray[np.bool_]:
         state = steady(server, capacity * share, burstiness)
-        return keeps(latency(server, state, burstiness), slo)
+        return keeps(server, state, slo, burstiness)
 
     return capacity * _bisect(holds, len(capacity))
 
@@ -60,7 +61,7 @@ def most_clients(server: Profile, slo: Slo, limit: Array) -> Array:
     """Return the most clients, up to a limit, at which the promise holds. [1] (row,)."""
 
     def holds(share: Array) -> NDArray[np.bool_]:
-        return keeps(latency(server, closed_loop(server, limit * share)), slo)
+        return keeps(server, closed_loop(server, limit * share), slo)
 
     return limit * _bisect(holds, len(server.max_batch))
 

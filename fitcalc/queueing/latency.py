@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,7 @@ def first_token(server: Profile, rate: Array, spread: float) -> tuple[Array, Arr
     together = server.prompts >= SHARED_PROMPTS
     mean = np.where(together, gated_mean, single_mean)
     variance = np.where(together, gated_var, single_var) + prefill**2 * cv2
-    return own + server.frontend_s[:, None], mean, variance
+    return own + server.lag_s + server.frontend_s[:, None], mean, variance
 
 
 def gap_weight(server: Profile, state: Steady) -> Array:
@@ -130,7 +131,24 @@ def gap_weight(server: Profile, state: Steady) -> Array:
 
 
 def gap_law(server: Profile, state: Steady) -> Gaps:
-    """Law of the gaps between tokens: steps of decodes alone, and steps that carry prompts.
+    """Law of the gaps between tokens: steps of decodes alone, and steps that carry prompts."""
+    lows, highs, weights = zip(*_kinds(server, state), strict=True)
+    return Gaps(np.concatenate(lows, 1), np.concatenate(highs, 1), np.concatenate(weights, 1))
+
+
+def gaps_within(server: Profile, state: Steady, limit_s: float) -> Array:
+    """Share of gaps at or under a limit: ``gap_law``'s, without laying it out. [1] (row,)."""
+    share = np.zeros(len(server.nodes))
+    for low, high, weight in _kinds(server, state):
+        if (low > limit_s).all():
+            break
+        inside = np.clip((limit_s - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
+        share += (weight * inside).sum(axis=1)
+    return share
+
+
+def _kinds(server: Profile, state: Steady) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield shortest and longest gap and weight of steps with 0, 1, 2, ... prompts. (row, node).
 
     With a shared budget the number of prompts in a step is negative-binomial (Poisson over a
     random step); without, a step carries a chunk or none.
@@ -145,27 +163,21 @@ def gap_law(server: Profile, state: Steady) -> Gaps:
     shape = np.clip(mean_step**2 / np.maximum(step_var, 1e-18), 1e-3, 1e6)
     together = server.prompts >= SHARED_PROMPTS
 
-    own = server.chunks * base + prefill
-    per_prompt = np.maximum(1.0 / server.prompts, 1.0)
-    carrying = rate * per_prompt
-    free = np.maximum(1.0 - rate * own, 1.0 - _BUSIEST) / np.maximum(base, 1e-12)
-    some = carrying / (carrying + free)
+    carrying = rate * np.maximum(1.0 / server.prompts, 1.0)
+    free = np.maximum(1.0 - rate * (server.chunks * base + prefill), 1.0 - _BUSIEST)
+    some = carrying / (carrying + free / np.maximum(base, 1e-12))
 
     share = np.where(together, (shape / (shape + arrivals)) ** shape, 1.0 - some)
     odds = arrivals / (shape + arrivals)
-    lows, highs, weights = [low_edge], [high_edge], [weight * share]
+    yield low_edge, high_edge, weight * share
     left = weight * (1.0 - share)
     chunk = np.where(together, prefill, server.chunk_s - base)
     for count in range(1, _MOST_PROMPTS + 1):
-        share = np.where(
-            together, share * (count - 1.0 + shape) / count * odds, some if count == 1 else 0.0
-        )
+        next_share = share * (count - 1.0 + shape) / count * odds
+        share = np.where(together, next_share, some if count == 1 else 0.0)
         now = np.minimum(weight * share, left) if count < _MOST_PROMPTS else left
         left = left - now
-        lows.append(low_edge + count * chunk)
-        highs.append(high_edge + count * chunk)
-        weights.append(now)
-    return Gaps(np.concatenate(lows, 1), np.concatenate(highs, 1), np.concatenate(weights, 1))
+        yield low_edge + count * chunk, high_edge + count * chunk, now
 
 
 def _edges(values: Array) -> tuple[Array, Array]:

@@ -26,6 +26,11 @@ NODES: Array = np.array(
 class StepTimes(Protocol):
     """Whatever tells the time of an engine step (fitcalc.physics.step, or a law in a test)."""
 
+    @property
+    def stages(self) -> Values:
+        """Pipeline stages. [1]"""
+        ...
+
     def step_s(
         self,
         decodes: Values,
@@ -53,6 +58,7 @@ class Profile:
         chunk_s: A step that carries the prefill chunk as well. [s] (row, node)
         chunks: Steps that one prompt's prefill takes. [1] (row, node)
         prefill_s: What one prompt's prefill adds to the steps it shares. [s] (row, node)
+        lag_s: What the last chunk takes through a pipeline beyond its share of a step. [s]
         prompts: Prompts that fit the token budget beside the decodes. [1] (row, node)
         frontend_s: Time outside the engine before the first token. [s] (row,)
         decode_steps: Steps after the first token, osl - 1. [1]
@@ -66,6 +72,7 @@ class Profile:
     chunk_s: Array
     chunks: Array
     prefill_s: Array
+    lag_s: Array
     prompts: Array
     frontend_s: Array
     decode_steps: float
@@ -118,13 +125,15 @@ def profile(
     one = np.minimum(prompt, room)
     chunk = step.step_s(nodes, context, one, one / prompt * pairs, np.minimum(one / prompt, 1.0))
     rows = mixed.shape
+    prefill = np.maximum(mixed - decode, 0.0) / share
     return Profile(
         nodes=np.broadcast_to(nodes, rows),
         max_batch=np.broadcast_to(limit[:, 0], rows[:1]),
         decode_s=decode,
         chunk_s=chunk,
         chunks=np.broadcast_to(chunks, rows),
-        prefill_s=np.maximum(mixed - decode, 0.0) / share,
+        prefill_s=prefill,
+        lag_s=(np.asarray(step.stages) - 1.0) * prefill / chunks,
         prompts=np.broadcast_to(room / prompt, rows),
         frontend_s=np.broadcast_to(
             np.asarray(step.frontend_s(traffic.isl.mean)).reshape(-1), rows[:1]
