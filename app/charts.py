@@ -10,10 +10,12 @@ from fitcalc.answers import MemoryLedger, Prediction
 from fitcalc.planning.choice import Plan
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import ledger_rows
-from fitcalc.report.words import LIMIT, amount, gpu_name, layout
+from fitcalc.report.words import LIMIT, amount, gpu_name, layout, milliseconds
 from fitcalc.units import GIB
 
 _PERCENTILES = ("p50", "p90", "p95", "p99")
+_LEDGER_HEIGHT = 180
+"""Bar, axis and legend together. [px]"""
 
 
 def ledger_chart(memory: MemoryLedger) -> alt.Chart:
@@ -24,7 +26,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
         {"part": names, "GiB": [size / GIB for _, size in rows], "order": range(len(rows))}
     )
     chart: alt.Chart = (
-        alt.Chart(frame, height=90)
+        alt.Chart(frame, height=_LEDGER_HEIGHT)
         .mark_bar()
         .encode(
             x=alt.X("GiB:Q", title="memory of each GPU (GiB)", stack="zero"),
@@ -37,7 +39,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
 
 
 def latency_frame(found: Prediction, slo: Slo) -> pd.DataFrame:
-    """Latency percentiles beside the promise. [ms]"""
+    """Latency percentiles beside the promise, as people read them."""
     rows = (
         ("first token (TTFT)", found.ttft_ms, slo.ttft_ms),
         ("between tokens (ITL)", found.itl_ms, slo.itl_ms),
@@ -46,10 +48,10 @@ def latency_frame(found: Prediction, slo: Slo) -> pd.DataFrame:
     )
     return pd.DataFrame(
         {
-            "latency (ms)": name,
-            "mean": latency.mean,
-            **{p: latency.at(float(p[1:])) for p in _PERCENTILES},
-            f"promised at p{slo.percentile:g}": limit,
+            "latency": name,
+            "mean": milliseconds(latency.mean),
+            **{p: milliseconds(latency.at(float(p[1:]))) for p in _PERCENTILES},
+            f"promised at p{slo.percentile:g}": "" if limit is None else milliseconds(limit),
         }
         for name, latency, limit in rows
     )

@@ -147,7 +147,7 @@ WRONG = [
     (changed("--ctx", "8kk"), "ctx"),
     (changed("--ctx", "1"), "isl"),
     (changed("--ctx", "1e30"), "ctx"),
-    (changed("--ctx", "200k"), "131072"),
+    (changed("--ctx", "200k"), "131,072"),
     ([*ASK, "--isl", "9k"], "osl"),
     ([*ASK, "--isl", "8k", "--osl", "8k"], "ctx"),
     ([*ASK, "--concurrency", "8"], "qps"),

@@ -14,6 +14,12 @@ from fitcalc.report.words import milliseconds, usd
 from question import Asked, answer
 from sidebar import ask
 
+_FORMATS = {
+    "USD/h": st.column_config.NumberColumn(format="%.2f"),
+    "USD/Mtok out": st.column_config.NumberColumn(format="%.2f"),
+    "TTFT (ms)": st.column_config.NumberColumn(format="%.0f"),
+    "ITL (ms)": st.column_config.NumberColumn(format="%.1f"),
+}
 _answer = st.cache_data(max_entries=256, show_spinner="Planning")(answer)
 
 
@@ -55,7 +61,7 @@ def show_rest(plan: Plan, asked: Asked, note: str) -> None:
     """Show the runners-up, what lost, what was assumed, and the same on the command line."""
     if plan.best is not None:
         st.markdown("**What else would serve**")
-        st.dataframe(alternatives_frame(plan), hide_index=True)
+        st.dataframe(alternatives_frame(plan), hide_index=True, column_config=_FORMATS)
     if plan.rejections:
         st.markdown("**What lost**")
         st.dataframe(lost_frame(plan), hide_index=True)

@@ -31,5 +31,5 @@ def dashboard(
         command = [sys.executable, "-m", "streamlit", "run", str(app / _START)]
         command += [f"--server.port={port}", f"--server.address={address}"]
         command += [f"--server.headless={'false' if open_browser else 'true'}"]
-        command += ["--browser.gatherUsageStats=false"]
+        command += ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
         return subprocess.run(command, check=False).returncode  # noqa: S603

@@ -67,7 +67,7 @@ def reasons(plan: Plan, best: Choice) -> tuple[str, ...]:
         f"{100 * best.headroom:.0f} % of the rate the promise allows is left free."
     )
     binds = f"What binds is {BOTTLENECK[found.bottleneck]}."
-    return what, _against(plan, best), binds, carries
+    return tuple(line for line in (what, _against(plan, best), binds, carries) if line)
 
 
 def cost_words(best: Choice) -> str:
@@ -94,8 +94,12 @@ def nothing_words(plan: Plan) -> str:
 
 
 def _against(plan: Plan, best: Choice) -> str:
+    if len(plan.question.gpus) == 1:
+        return ""
     others = [c for c in plan.alternatives if c.gpu != best.gpu and c.usd_per_hour is not None]
-    if not others or best.usd_per_hour is None:
+    if best.usd_per_hour is None:
+        return "No GPU type with a known price keeps the promise; this one takes the fewest GPUs."
+    if not others:
         return "It is the only GPU type with a price that keeps the promise."
     second = min(others, key=lambda choice: choice.usd_per_hour or 0.0)
     more = (second.usd_per_hour or 0.0) / best.usd_per_hour - 1.0
