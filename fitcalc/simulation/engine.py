@@ -94,7 +94,7 @@ class Engine:
             self._free()
             if until_s < inf and self._now() >= until_s:
                 return
-            if not (scheduler.running or scheduler.waiting) and not self._wake():
+            if scheduler.idle and not self._wake():
                 return
             if scheduler.mixed or not scheduler.decoding.count:
                 if not scheduler.mix(self._refill):

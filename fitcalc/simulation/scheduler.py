@@ -66,10 +66,9 @@ class Scheduler:
     Attributes:
         step: Steps laid down so far, the number of the next one. [1]
         waiting: Requests without a seat, the next in front.
-        running: Requests with a seat, in vLLM's order.
+        running: Requests with a seat, in vLLM's order, the ended ones included until freed.
         decoding: Of these, those that decode.
-        ended: Requests that have ended and still hold seat and blocks: (step from which they
-            are free, request).
+        ended: Requests whose end is not yet seen: (step from which it is, request).
         stalls: (step of the last token, step of the next) where preemption lay between.
     """
 
@@ -101,7 +100,12 @@ class Scheduler:
     @property
     def seats(self) -> int:
         """Sequences that could join. [1]"""
-        return self._settings.max_num_seqs - len(self.running) - len(self.ended)
+        return self._settings.max_num_seqs - len(self.running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits or computes."""
+        return not (self.waiting or self.decoding.count or self._partial != NOBODY)
 
     @property
     def open(self) -> bool:
@@ -126,7 +130,8 @@ class Scheduler:
         count = 0
         while self.ended and (all_of_them or self.ended[0][0] <= self.step):
             _, request = self.ended.popleft()
-            self._pool.release(request, self._all.isl[request] + self._all.osl[request] - 1)
+            if request in self.running:
+                self._free(request)
             count += 1
         return count
 
@@ -144,7 +149,7 @@ class Scheduler:
             pool.take(decoding.growth_of(step, until - step))
             log(
                 Steps(until - step, decoding.count, decoding.context(step), 0, 0.0, 0),
-                Usage(len(self.running), used, pool.usable - pool.free),
+                Usage(decoding.count, used, pool.usable - pool.free),
             )
             self.step = until
             self._end_decoding()
@@ -180,7 +185,7 @@ class Scheduler:
         used = self._pool.usable - self._pool.free
         self._timeline.log(
             Steps(1, decodes, context, tokens, work, len(whole)),
-            Usage(len(self.running), used, used),
+            Usage(decodes + len(chunks), used, used),
         )
         self.step += 1
         for request in whole:
@@ -250,7 +255,9 @@ class Scheduler:
         growing = [
             request
             for request in self.running
-            if request != self._partial and self.decoding.grows(request, self.step)
+            if request != self._partial
+            and self._all.finish[request] == NOBODY
+            and self.decoding.grows(request, self.step)
         ]
         for request in growing:
             while request in self.running and self._pool.free < 1:
@@ -259,8 +266,15 @@ class Scheduler:
                 self._pool.take(1)
 
     def _preempt(self, request: int) -> None:
-        """Take a request's blocks; it waits in front and computes all its tokens again."""
+        """Take a request's blocks; it waits in front and computes all its tokens again.
+
+        One whose last token is still in flight only loses its blocks (asynchronous scheduling).
+        """
         everyone = self._all
+        everyone.preemptions[request] += 1
+        if everyone.finish[request] != NOBODY:
+            self._free(request)
+            return
         del self.running[request]
         if request == self._partial:
             self._pool.release(request, self._computed)
@@ -270,8 +284,12 @@ class Scheduler:
             everyone.target[request] = everyone.isl[request] + everyone.osl[request] - left
             self._last_token[request] = self.step - 1
             self._pool.release(request, self.decoding.tokens(request, self.step))
-        everyone.preemptions[request] += 1
         self.waiting.appendleft(request)
+
+    def _free(self, request: int) -> None:
+        """Free seat and blocks of an ended request."""
+        del self.running[request]
+        self._pool.release(request, self._all.isl[request] + self._all.osl[request] - 1)
 
     def _first_token(self, request: int) -> None:
         """Turn a prompt made whole in the step just laid down into a decoding sequence."""
@@ -293,7 +311,6 @@ class Scheduler:
             self._end(request)
 
     def _end(self, request: int) -> None:
-        del self.running[request]
         self._all.finish[request] = self.step - 1
         self.ended.append((self.step + self._settings.async_scheduling, request))
         self._on_end(self.step - 1)

@@ -100,8 +100,8 @@ def test_a_histogram_draws_only_its_values(pairs: list[tuple[int, float]], seed:
         lambda: Traffic(qps=1, isl=5, osl=5, prefix_tokens=9),
         lambda: Traffic(qps=1, isl=5, osl=5, prefix_hit=1.0),
         lambda: Traffic(concurrency=2.5, isl=5, osl=5),
-        lambda: Traffic(qps=1, isl=5, osl=5, rate=3),
-        lambda: Traffic(qps=1, isl=5),
+        lambda: Traffic(qps=1, isl=5, osl=5, rate=3),  # type: ignore[call-arg]
+        lambda: Traffic(qps=1, isl=5),  # type: ignore[call-arg]
         lambda: Slo(ttft_ms=0),
         lambda: Slo(percentile=100),
         lambda: Slo(itl_ms=math.nan),

@@ -81,21 +81,22 @@ def reference(  # noqa: C901, PLR0912, PLR0915 - vLLM's rules on one page
     def blocks(tokens: int) -> int:
         return -(-tokens // settings.block_size)
 
-    def preempt() -> Sequence:
+    def preempt() -> None:
         nonlocal free
-        victim = [s for s in running if s not in (x for _, x in leaving)][-1]
-        running.remove(victim)
+        victim = running.pop()
         free += victim.held
         victim.held = victim.computed = 0
         victim.preemptions += 1
         victim.decoding = False
-        waiting.appendleft(victim)
-        return victim
+        if len(victim.tokens) < victim.osl:
+            waiting.appendleft(victim)
 
     while True:
         for due, sequence in list(leaving):
             if due <= len(steps) or not busy:
                 leaving.remove((due, sequence))
+                if sequence not in running:
+                    continue  # preempted while its last token was in flight
                 running.remove(sequence)
                 free += sequence.held
         decided = previous_start if lag and busy else now
