@@ -22,6 +22,7 @@ from fitcalc.catalog.overheads import load_overheads
 from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
 from fitcalc.physics.build import step_model
 from fitcalc.physics.kv_cache import KvLayout, kv_layout, needed_bytes
+from fitcalc.physics.kv_layers import has_state
 from fitcalc.physics.memory import kv_budget_bytes
 from fitcalc.physics.overheads import GpuColumns, gpu_columns
 from fitcalc.physics.splits import divisibility
@@ -218,7 +219,14 @@ def _block(
         max_num_batched_tokens=int(TOKEN_BUDGETS[0]),
     )
     longest = model.max_position_embeddings
-    engine = resolve(asked, first, longest=longest, weight_format=weight.id, kv_cache_dtype=kv.id)
+    engine = resolve(
+        asked,
+        first,
+        longest=longest,
+        weight_format=weight.id,
+        kv_cache_dtype=kv.id,
+        hybrid=has_state(model),
+    )
     layout = kv_layout(model, engine, kv, first)
     card = Card(first.capability, rocm=first.vendor is Vendor.AMD)
     stages = rank_weight_bytes(model, weight, tp=split.tp, pp=split.pp, gpu=card).stages

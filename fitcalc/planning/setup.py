@@ -20,6 +20,7 @@ from fitcalc.catalog.link import LinkKind
 from fitcalc.catalog.model import LlmModel, load_model
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
+from fitcalc.physics.kv_layers import has_state
 from fitcalc.physics.splits import divisibility
 from fitcalc.physics.weights import Parallel
 
@@ -79,7 +80,14 @@ def set_up(model: ModelName | LlmModel, gpu: str | Gpu, engine: EngineArgs) -> S
     if engine.max_model_len is not None and engine.max_model_len > longest:
         fix = f"{llm.id} takes at most {longest} tokens; lower the context"
         raise InvalidValue("max_model_len", engine.max_model_len, fix)
-    resolved = resolve(engine, card, longest=longest, weight_format=weight.id, kv_cache_dtype=kv.id)
+    resolved = resolve(
+        engine,
+        card,
+        longest=longest,
+        weight_format=weight.id,
+        kv_cache_dtype=kv.id,
+        hybrid=has_state(llm),
+    )
     refused = divisibility(
         llm,
         weight,
@@ -102,7 +110,8 @@ def weight_format(model: LlmModel, gpu: Gpu, engine: EngineArgs) -> WeightFormat
     """Return the format asked for, or the checkpoint's, or 16 bits as the GPU has them."""
     asked = engine.quantization
     own = model.quantization
-    plain = asked.strip().lower().replace("-", "_") if asked else "auto"
+    # People add the kernel's name in brackets, as logs do: "mxfp4 (Marlin)".
+    plain = asked.partition(" (")[0].strip().lower().replace("-", "_") if asked else "auto"
     if plain in checkpoint_methods():
         if own is not None:
             return load_weight_format(own.format)

@@ -42,6 +42,7 @@ def closed_loop(server: Profile, clients: Array) -> Steady:
         weight=_between(server.nodes, batch),
         waiting=(beyond > 0).astype(np.float64),
         slot_wait_s=beyond,
+        slot_wait_cv2=0.0,
     )
 
 

@@ -76,13 +76,16 @@ def ttft_law(server: Profile, state: Steady, burstiness: float = 1.0) -> Mixture
     rate = np.minimum(state.rate, state.capacity)[:, None]
     spread = (1.0 + 1.0 / burstiness) / 2.0
     shift, mean, variance = first_token(server, rate, spread)
-    wait = (state.waiting * state.slot_wait_s)[:, None]
-    wait_var = state.waiting[:, None] * 2.0 * state.slot_wait_s[:, None] ** 2 - wait**2
+    # Who finds every place taken first waits for one, then is served beside a full batch.
+    waiting, wait = state.waiting[:, None], state.slot_wait_s[:, None]
     return Mixture(
-        shift=shift,
-        mean=mean + wait,
-        variance=np.maximum(variance + wait_var, 0.0),
-        weight=state.weight,
+        shift=np.concatenate([shift, shift[:, -1:]], axis=1),
+        mean=np.concatenate([mean, mean[:, -1:] + wait], axis=1),
+        variance=np.maximum(
+            np.concatenate([variance, variance[:, -1:] + state.slot_wait_cv2 * wait**2], axis=1),
+            0.0,
+        ),
+        weight=np.concatenate([state.weight * (1.0 - waiting), waiting], axis=1),
     )
 
 

@@ -46,6 +46,7 @@ class Steady:
         weight: Share of time at each batch size. [1] (row, node)
         waiting: Share of arrivals that find every slot or KV block taken. [1] (row,)
         slot_wait_s: Mean wait for a slot of those. [s] (row,)
+        slot_wait_cv2: Its squared coefficient of variation: 1 = exponential, 0 = all alike. [1]
     """
 
     rate: Array
@@ -55,6 +56,7 @@ class Steady:
     weight: Array
     waiting: Array
     slot_wait_s: Array
+    slot_wait_cv2: float
 
     @property
     def stable(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -87,7 +89,7 @@ def steady(server: Profile, rate: Array, burstiness: float = 1.0) -> Steady:
     top = mu[:, -1]
     spread = (1.0 + 1.0 / burstiness) / 2.0
     wait = spread / np.maximum(top - safe, 1e-12)
-    return Steady(rate, capacity, batch, gap, weight, beyond, wait)
+    return Steady(rate, capacity, batch, gap, weight, beyond, wait, slot_wait_cv2=1.0)
 
 
 def at(server: Profile, values: Array, batch: Array) -> Array:

@@ -36,7 +36,7 @@ def gdn(config: Config) -> tuple[State, blocks.Tensors]:
     tensors += blocks.linear(f"{p}.out_proj", hidden, value, Shard.ROW, "gdn_out_proj")
     shapes = (
         StateShape("conv", (2 * key + value, kernel - 1), HALF),
-        StateShape("ssm", (nv, dv, dk), blocks.FP32),
+        StateShape("ssm", (nv, dv, dk), state_bytes(config)),
     )
     return State(StateKind.GDN, nv, dv, dk, kernel, shapes, num_key_heads=nk), tensors
 
