@@ -205,6 +205,8 @@ def _pool(
 ) -> BlockPool:
     """Blocks with the prefix cache that the question describes."""
     size = settings.block_size
+    if not settings.enable_prefix_caching:
+        return BlockPool(settings.num_gpu_blocks, size, [0] * len(trace), 0)
     if trace.hash_ids is not None:
         return HashedBlockPool(settings.num_gpu_blocks, size, trace)
     most = (trace.isl - 1) // size * size

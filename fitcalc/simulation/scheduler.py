@@ -30,6 +30,7 @@ class SchedulerSettings:
         enable_chunked_prefill: Whether a prompt may be split over steps.
         async_scheduling: Whether a step is scheduled as the one before it begins, so that
             arrivals and ends are seen one step later (vllm/v1/core/sched/async_scheduler.py).
+        enable_prefix_caching: Whether prompts that start alike share their blocks.
         watermark: Share of the blocks kept free on admission beside others
             (vllm/v1/core/kv_cache_manager.py). [1]
     """
@@ -40,6 +41,7 @@ class SchedulerSettings:
     block_size: int = 16
     enable_chunked_prefill: bool = True
     async_scheduling: bool = False
+    enable_prefix_caching: bool = True
     watermark: float = 0.0
 
 

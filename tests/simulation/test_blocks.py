@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,14 @@ def cached(trace: Trace, server: SchedulerSettings = SERVER) -> list[int]:
 def test_leading_hashes_hit_and_the_last_token_is_computed() -> None:
     # the last request repeats a whole prompt: its last hash is computed again for its logits
     assert cached(hashed((1, 2, 3), (1, 2, 4), (9, 2, 3), (1, 2, 3))) == [0, 128, 0, 128]
+
+
+def test_without_prefix_caching_nothing_hits() -> None:
+    off = replace(SERVER, enable_prefix_caching=False)
+    assert cached(hashed((1, 2, 3), (1, 2, 3)), off) == [0, 0]
+    trace = Trace(np.zeros(1), np.array([1000]), np.array([2]))
+    seen = simulate_requests(LinearLaw(), trace, replace(off, num_gpu_blocks=99), prefix_hit=0.5)
+    assert seen.cached_tokens.tolist() == [0]
 
 
 def test_running_requests_share_blocks() -> None:
