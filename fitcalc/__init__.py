@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fitcalc.inputs.traffic import Traffic
     from fitcalc.planning.check import Check, check
     from fitcalc.planning.choice import Choice, Plan
+    from fitcalc.planning.explain import Explanation, explain
     from fitcalc.planning.plan import plan
     from fitcalc.planning.predict import fit, predict
     from fitcalc.planning.simulated import simulate
@@ -27,6 +28,7 @@ __all__ = [
     "Check",
     "Choice",
     "EngineArgs",
+    "Explanation",
     "FitcalcError",
     "Interval",
     "Lengths",
@@ -41,6 +43,7 @@ __all__ = [
     "Trace",
     "Traffic",
     "check",
+    "explain",
     "fit",
     "plan",
     "predict",
@@ -57,6 +60,7 @@ _HOMES = {
     "inputs.traffic": ("Traffic",),
     "planning.check": ("Check", "check"),
     "planning.choice": ("Choice", "Plan"),
+    "planning.explain": ("Explanation", "explain"),
     "planning.plan": ("plan",),
     "planning.predict": ("fit", "predict"),
     "planning.simulated": ("simulate",),

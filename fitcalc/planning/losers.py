@@ -60,8 +60,8 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
             limit=limit,
             needed=felt,
             available=promised,
-            reason=f"{limit.value} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any load; "
-            f"promised {promised:,.0f} ms",
+            reason=f"{limit.value} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any "
+            f"load; promised {promised:,.0f} ms",
         )
         lost.append(of(one.entry, no))
     return lost

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from fitcalc.answers import Limit
 from fitcalc.catalog.gpu import Gpu, gpu_ids, load_gpus, resolve_gpu
 from fitcalc.catalog.model import LlmModel, load_model
 from fitcalc.catalog.price import offers
@@ -14,7 +13,7 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.candidates import Scope, candidates, kv_formats, weight_formats
-from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
+from fitcalc.planning.choice import Plan, PlanQuestion
 from fitcalc.planning.cost import bill
 from fitcalc.planning.evaluate import Found, Search, best_of_each, entries, replicas_for
 from fitcalc.planning.finalists import Priced, choices
@@ -95,10 +94,22 @@ def plan(
     within, over = over_limits(priced, max_gpus, budget_usd_per_hour)
     lost += over
     ranked = choices(search, _kept(within, top))
-    question = _question(
-        llm, search, free, settings, cards, weights, max_gpus, budget_usd_per_hour, cloud,
-        given={"slo": slo, "gpus": gpus, "quantization": quantization, "headroom": headroom},
-    )  # fmt: skip
+    given = {"slo": slo, "gpus": gpus, "quantization": quantization, "headroom": headroom}
+    question = PlanQuestion(
+        model=llm.id,
+        hf_id=llm.hf_id,
+        traffic=traffic,
+        slo=promise,
+        headroom=free,
+        max_model_len=settings.max_model_len or 0,
+        gpus=tuple(card.id for card in cards),
+        weight_formats=tuple(weight.id for weight in weights),
+        max_gpus=max_gpus,
+        budget_usd_per_hour=budget_usd_per_hour,
+        cloud=cloud,
+        version=settings.version,
+        defaults=tuple(name for name, value in given.items() if value is None),
+    )
     return Plan(
         question=question,
         best=ranked[0] if ranked else None,
@@ -177,35 +188,3 @@ def _kept(priced: Sequence[Priced], top: int) -> list[Priced]:
         (others if one.found.entry.gpu in seen else firsts).append(one)
         seen.add(one.found.entry.gpu)
     return sorted([*firsts, *others[:top]], key=Priced.order)
-
-
-def _question(
-    model: LlmModel,
-    search: Search,
-    headroom: float,
-    engine: EngineArgs,
-    cards: Sequence[Gpu],
-    weights: Iterable[object],
-    max_gpus: int | None,
-    budget: float | None,
-    cloud: str | None,
-    given: dict[str, object],
-) -> PlanQuestion:
-    return PlanQuestion(
-        model=model.id,
-        hf_id=model.hf_id,
-        traffic=search.traffic,
-        slo=search.slo,
-        headroom=headroom,
-        max_model_len=engine.max_model_len or 0,
-        gpus=tuple(card.id for card in cards),
-        weight_formats=tuple(str(getattr(w, "id", w)) for w in weights),
-        max_gpus=max_gpus,
-        budget_usd_per_hour=budget,
-        cloud=cloud,
-        version=engine.version,
-        defaults=tuple(name for name, value in given.items() if value is None),
-    )
-
-
-__all__ = ["DEFAULT_HEADROOM", "Choice", "Limit", "Plan", "RejectedChoice", "plan"]

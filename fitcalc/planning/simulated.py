@@ -124,7 +124,8 @@ def _run(
         trace,
         settings_of(setup, ledger, trace),
         concurrency=closed,
-        prefix_hit=traffic.hit_share if traffic and caching else 0.0,
+        prefix_hit=traffic.prefix_hit if traffic and caching else 0.0,
+        prefix_tokens=traffic.prefix_tokens if traffic and caching else 0,
         replicas=replicas,
         router=router,
         seed=seed,
@@ -153,4 +154,5 @@ def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSe
         block_size=_BLOCK,
         enable_chunked_prefill=setup.engine.enable_chunked_prefill,
         async_scheduling=setup.engine.async_scheduling,
+        enable_prefix_caching=setup.engine.enable_prefix_caching,
     )
