@@ -58,6 +58,7 @@ FORMATS = {
     "nvfp4": Format("nvfp4", "fp4", NVFP4_BYTES),
     "int4_wo": Format("w4a16", "bf16", INT4_BYTES),
     "w4a16_mxfp4": Format("mxfp4", "bf16", MXFP4_BYTES),
+    "w4a8_mxfp4_mxfp8": Format("mxfp4_mxfp8", "fp8", MXFP4_BYTES),
 }
 GEMM_ENGINES = {"fp8_block": ("sglang", "trtllm"), "sq": ("trtllm",)}
 UNLIKE_VLLM = {"int4_wo"}

@@ -53,6 +53,14 @@ WEIGHT_ONLY: Mapping[str, tuple[str, ...]] = {
 }
 """The same where the GPU has no such peak: weights are expanded and the GEMM runs in bf16."""
 
+EIGHT_BIT_ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "mxfp4": ("fp8", ("mxfp4_mxfp8", "mxfp4"))
+}
+"""The same for experts on Blackwell's tensor cores of compute capability 10, which multiply MXFP4
+weights with MXFP8 rows: ``--moe-backend flashinfer_trtllm_afp8``, vLLM 0.33.0
+fused_moe/oracle/mxfp4.py (VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1 before)."""
+EIGHT_BIT_CAPABILITY = (10.0, 11.0)
+
 KV = {"bf16": ("bf16",), "fp8": ("fp8", "bf16")}
 RANKS = (2, 4, 8)
 NVLINK = "nvlink"
@@ -249,7 +257,13 @@ def _gemm(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[GemmLaw]:
 
 
 def _moe(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[MoeLaw]:
-    row, calibrated, origin, peak = _format(sources, "moe", fmt, gpu)
+    low, high = EIGHT_BIT_CAPABILITY
+    if fmt in EIGHT_BIT_ROWS and low <= gpu.capability < high:
+        compute, chain = EIGHT_BIT_ROWS[fmt]
+        row, calibrated, origin = _find(sources, "moe", chain, (compute,))
+        peak = gpu.peak_flops[compute]
+    else:
+        row, calibrated, origin, peak = _format(sources, "moe", fmt, gpu)
     law = MoeLaw(peak, gpu.memory_bandwidth, **row.values)
     return Fitted(law, calibrated, origin, row)
 
