@@ -60,8 +60,8 @@ fuzz: $(VENV)/.dev ## Run the property tests wide and at random
 dashboard: $(VENV)/.dev ## Open the dashboard
 	$(BIN)/fitcalc dashboard
 
-calibrate-tables: $(VENV)/.dev ## Fit calibration/results again from the measurements
-	$(BIN)/python -m fitcalc.calibrate.rebuild
+calibrate-tables: $(VENV)/.dev ## Fit calibration/results again: make calibrate-tables FROM=folder
+	$(BIN)/fitcalc calibrate --from-tables '$(FROM)' --out calibration/results
 
 clean: ## Remove what was installed and what tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -17,6 +17,7 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 
 if TYPE_CHECKING:
+    from fitcalc.planning.explain import Explanation
     from fitcalc.simulation.report import Simulation
 
 
@@ -105,11 +106,28 @@ def simulate(
     return _write(answer, as_json=as_json)
 
 
-def _write(answer: MemoryLedger | Prediction | Simulation | Rejection, *, as_json: bool) -> int:
+@takes(load=opt.read_load, engine=read_engine)
+def explain(
+    *,
+    model: opt.Model,
+    gpu: opt.OneGpu,
+    load: opt.Load,
+    engine: EngineArgs,
+    as_json: opt.Json = False,
+) -> int:
+    """Print each equation of a prediction with its numbers."""
+    from fitcalc.planning.explain import explain as make_explanation
+
+    return _write(make_explanation(model, gpu, engine, load.traffic), as_json=as_json)
+
+
+def _write(
+    answer: MemoryLedger | Prediction | Simulation | Explanation | Rejection, *, as_json: bool
+) -> int:
     if as_json:
         write_json(answer)
     else:
         from fitcalc.report.configuration_view import configuration_view
 
-        show(lambda _: configuration_view(answer))
+        show(lambda width: configuration_view(answer, width))
     return NOTHING_FITS if isinstance(answer, Rejection) else ANSWERED

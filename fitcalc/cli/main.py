@@ -22,9 +22,11 @@ COMMANDS = {
     "fit": ("configuration", "Show what one GPU's memory holds: weights, KV cache, users."),
     "predict": ("configuration", "Predict the latency and throughput of one server."),
     "simulate": ("configuration", "Run traffic or a trace through vLLM's scheduler."),
+    "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
+    "calibrate": ("calibrate", "Fit efficiencies to a folder of measured kernels."),
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""

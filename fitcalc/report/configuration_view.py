@@ -6,7 +6,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fitcalc.answers import MemoryLedger, Prediction, Rejection
-from fitcalc.report.parts import capacity_words, latency_table, ledger_table, trust_words
+from fitcalc.planning.explain import Explanation
+from fitcalc.report.explanation_view import explanation_view
+from fitcalc.report.parts import NARROW, capacity_words, latency_table, ledger_table, trust_words
 from fitcalc.report.words import BOTTLENECK, LIMIT, amount, count, number, sentence
 from fitcalc.simulation.report import Simulation
 
@@ -19,26 +21,26 @@ def rejection_view(no: Rejection) -> Text:
     )
 
 
-def ledger_view(memory: MemoryLedger) -> Group:
+def ledger_view(memory: MemoryLedger, *, narrow: bool) -> Group:
     """Lay out what one GPU's memory holds."""
     verdict = "It fits." if memory.fits == "yes" else "It fits, but barely."
     low, high = memory.kv_cache_bytes_p10, memory.kv_cache_bytes_p90
     share = f"{100 * low / memory.kv_cache_bytes:.0f} to {100 * high / memory.kv_cache_bytes:.0f}"
     return Group(
         Text(verdict, style="bold green" if memory.fits == "yes" else "bold yellow"),
-        ledger_table(memory),
+        ledger_table(memory, narrow=narrow),
         Text(capacity_words(memory)),
         Text(f"8 of 10 servers are expected to start with {share} % of that KV cache."),
     )
 
 
-def prediction_view(found: Prediction) -> Group:
+def prediction_view(found: Prediction, *, narrow: bool) -> Group:
     """Lay out what one server's users feel."""
     state = "The server keeps up." if found.stable else "The server does not keep up."
     return Group(
         Text(state, style="bold green" if found.stable else "bold red"),
         Text(f"What binds is {BOTTLENECK[found.bottleneck]}."),
-        latency_table(found, None),
+        latency_table(found, None, narrow=narrow),
         Text(
             f"{number(found.requests_per_s)} req/s, {number(found.output_tokens_per_s)} output "
             f"tokens/s; {number(found.steady_batch)} requests running on average, "
@@ -49,12 +51,12 @@ def prediction_view(found: Prediction) -> Group:
     )
 
 
-def simulation_view(seen: Simulation) -> Group:
+def simulation_view(seen: Simulation, *, narrow: bool) -> Group:
     """Lay out what the users of all replicas felt."""
     state = "The servers kept up." if seen.stable else "The servers did not keep up."
     return Group(
         Text(state, style="bold green" if seen.stable else "bold red"),
-        latency_table(seen, None),
+        latency_table(seen, None, narrow=narrow),
         Text(
             f"{seen.num_requests:,} requests on {count(seen.replicas, 'server')} in "
             f"{number(seen.duration_s)} s: {number(seen.requests_per_s)} req/s, "
@@ -69,15 +71,19 @@ def simulation_view(seen: Simulation) -> Group:
 
 
 def configuration_view(
-    answer: MemoryLedger | Prediction | Simulation | Rejection,
+    answer: MemoryLedger | Prediction | Simulation | Explanation | Rejection,
+    width: int = 80,
 ) -> RenderableType:
     """Lay out any answer about one configuration."""
+    narrow = width < NARROW
     match answer:
         case Rejection():
             return rejection_view(answer)
         case MemoryLedger():
-            return ledger_view(answer)
+            return ledger_view(answer, narrow=narrow)
         case Prediction():
-            return prediction_view(answer)
+            return prediction_view(answer, narrow=narrow)
         case Simulation():
-            return simulation_view(answer)
+            return simulation_view(answer, narrow=narrow)
+        case Explanation():
+            return explanation_view(answer)

@@ -10,12 +10,11 @@ from rich.text import Text
 from fitcalc.catalog.gpu import Gpu, gpu_figures, gpu_ids, load_gpu, resolve_gpu, search_gpus
 from fitcalc.catalog.price import offers
 from fitcalc.errors import UnknownName
-from fitcalc.report.parts import table
+from fitcalc.report.parts import NARROW, table
 from fitcalc.report.words import gib, number, usd
 from fitcalc.units import GIGA, TERA
 
 View = Callable[[int], RenderableType]
-_NARROW = 72
 
 
 def answer(name: str | None) -> tuple[dict[str, object], View]:
@@ -73,7 +72,7 @@ def one_json(gpu: Gpu) -> dict[str, object]:
 
 def list_view(gpus: list[Gpu], width: int) -> RenderableType:
     """Lay out one line a GPU."""
-    wide = () if width < _NARROW else ("bf16", "fp8", "link", "$/h")
+    wide = () if width < NARROW else ("bf16", "fp8", "link", "$/h")
     made = table("", "id", "memory", "bandwidth", *wide)
     for gpu in gpus:
         rest = (_tflops(gpu, "bf16"), _tflops(gpu, "fp8"), gpu.link.kind.value, usd(_price(gpu)))
@@ -104,7 +103,7 @@ def _prices(gpu: Gpu, width: int) -> RenderableType:
     found = offers(gpu.id)
     if not found:
         return Text("No price is known.")
-    wide = () if width < _NARROW else ("region", "checked")
+    wide = () if width < NARROW else ("region", "checked")
     made = table("On-demand prices", "cloud", "instance", "GPUs", "$/h a GPU", *wide)
     for offer in found:
         rest = (offer.region, offer.checked) if wide else ()

@@ -12,12 +12,11 @@ from fitcalc.catalog.formats import load_kv_format
 from fitcalc.catalog.model import LlmModel, load_model, model_ids, search_models
 from fitcalc.errors import UnknownName
 from fitcalc.physics.kv_layers import attention_bytes_per_token
-from fitcalc.report.parts import table
+from fitcalc.report.parts import NARROW, table
 from fitcalc.report.words import count
 from fitcalc.units import GIGA
 
 View = Callable[[int], RenderableType]
-_NARROW = 72
 
 
 def answer(name: str | None) -> tuple[dict[str, object], View]:
@@ -94,7 +93,7 @@ def one_json(model: LlmModel) -> dict[str, object]:
 
 def list_view(models: list[LlmModel], width: int) -> RenderableType:
     """Lay out one line a model."""
-    wide = () if width < _NARROW else ("active", "context", "checkpoint")
+    wide = () if width < NARROW else ("active", "context", "checkpoint")
     made = table("", "id", "parameters", "KV a token", *wide)
     for model in models:
         rest = (_billions(model.active_params), f"{model.max_position_embeddings:,}")

@@ -15,6 +15,8 @@ from fitcalc.report.words import CALIBRATED, gib, milliseconds, number
 if TYPE_CHECKING:
     from fitcalc.simulation.report import Simulation
 
+NARROW = 72
+"""Below so many columns a table leaves out what it can."""
 _BAR = 24
 
 

@@ -10,6 +10,7 @@ from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import (
+    NARROW,
     capacity_words,
     latency_table,
     ledger_table,
@@ -28,8 +29,6 @@ from fitcalc.report.words import (
     sentence,
     usd,
 )
-
-_NARROW = 72
 
 
 def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Group:
@@ -135,7 +134,7 @@ def _indented(line: str, style: str = "") -> Padding:
 
 
 def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
-    narrow = width < _NARROW
+    narrow = width < NARROW
     command = shell_lines(best.vllm_command, width)
     return [
         Text(headline(best), style="bold green"),
@@ -156,7 +155,7 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
 
 def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[RenderableType]:
     """Lay out one line a GPU type, cheapest first, after the winner and its own runner-up."""
-    narrow = width < _NARROW
+    narrow = width < NARROW
     wide = () if narrow else ("TTFT", "ITL", "binds", "numbers")
     made = table("What else would serve", "GPU", "GPUs", "servers", "format", "$/h", *wide)
     slo = plan.question.slo
@@ -191,7 +190,7 @@ def runners_up(plan: Plan) -> list[Choice]:
 
 
 def _lost(plan: Plan, width: int) -> list[RenderableType]:
-    groups, narrow = lost_groups(plan), width < _NARROW
+    groups, narrow = lost_groups(plan), width < NARROW
     if not groups:
         return []
     wide = () if narrow else ("GPU types",)
