@@ -113,8 +113,8 @@ def test_one_gpu_is_shown_with_units_and_sources(capsys: pytest.CaptureFixture[s
 
 
 def test_a_part_of_a_name_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = answer(capsys, "gpus", "l4", "--json")
-    assert "l40s" in {gpu["id"] for gpu in json.loads(out).get("gpus", [{"id": "l40s"}])}
+    _, out, _ = answer(capsys, "gpus", "rtx", "--json")
+    assert "rtx_4090" in {gpu["id"] for gpu in json.loads(out)["gpus"]}
     _, out, _ = answer(capsys, "models", "qwen3", "--json")
     assert "qwen3-32b" in {model["id"] for model in json.loads(out)["models"]}
 
@@ -125,6 +125,140 @@ def test_one_model_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, json.loads(out)["kv_bytes_per_token"]) == (0, 327_680)
     _, text, _ = answer(capsys, "models", "qwen3-32b")
     assert "64 x full attention" in text
+
+
+def test_an_explanation_shows_equations_numbers_and_knobs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ("--model", "llama-3.1-8b", "--gpu", "h100", "--ctx", "4k", "--qps", "2")
+    code, out, _ = answer(capsys, "explain", *where)
+    assert code == 0
+    assert "length-biased mean" in out
+    assert "quantization fp8" in out
+    code, out, _ = answer(capsys, "explain", *where, "--json")
+    explained = json.loads(out)
+    assert code == 0
+    assert sum(explained["shares"].values()) == pytest.approx(1.0)
+    assert {"name", "equation", "numbers", "value", "unit", "source"} == set(explained["lines"][0])
+
+
+def test_a_simulation_counts_its_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--model", "llama-3.1-8b", "--gpu", "h100", "--replicas", "2")
+    load = ("--isl", "500", "--osl", "50", "--qps", "8", "--num-requests", "100")
+    code, out, _ = answer(capsys, "simulate", *where, *load, "--json")
+    assert code == 0
+    assert json.loads(out)["num_requests"] == 100
+    code, out, _ = answer(capsys, "simulate", *where, *load)
+    assert code == 0
+    assert "100 requests on 2 servers" in out
+
+
+def test_a_trace_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "day.csv"
+    rows = "".join(f"{i * 0.5},{400 + i},20\n" for i in range(50))
+    trace.write_text(f"timestamp,input_length,output_length\n{rows}", encoding="utf-8")
+    where = ("--model", "llama-3.1-8b", "--gpu", "h100", "--trace", str(trace))
+    code, out, err = answer(capsys, "simulate", *where, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["num_requests"] == 50
+    code, out, err = answer(capsys, "simulate", *where, "--qps", "3")
+    assert (code, out) == (2, "")
+    assert "not both" in err
+
+
+# ---- tables
+
+
+@pytest.mark.parametrize("width", ["50", "120"])
+def test_lists_name_every_row(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    for words, key in ((("gpus",), "gpus"), (("models", "gemma"), "models")):
+        _, out, _ = answer(capsys, *words, "--json")
+        ids = [row["id"] for row in json.loads(out)[key]]
+        code, text, _ = answer(capsys, *words)
+        joined = "".join(text.split())
+        assert code == 0
+        assert len(ids) >= 2
+        if width == "120":
+            assert all(name in joined for name in ids)
+        assert max(map(len, text.splitlines())) <= int(width)
+
+
+def test_a_gpu_without_offers_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = answer(capsys, "gpus", "--json")
+    unpriced = [gpu["id"] for gpu in json.loads(out)["gpus"] if gpu["usd_per_gpu_hour"] is None]
+    code, text, _ = answer(capsys, "gpus", unpriced[0])
+    assert code == 0
+    assert "No price is known." in text
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        ("deepseek-r1", "MLA 512 + 64, 8 of 256 experts"),
+        ("gpt-oss-20b", "sliding attention within 128, 8 KV heads of 64, 4 of 32 experts"),
+        ("qwen3-next-80b-a3b", "gdn state"),
+    ],
+)
+def test_the_kinds_of_layers_are_told_apart(
+    model: str, layers: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, text, _ = answer(capsys, "models", model)
+    assert code == 0
+    assert layers in text
+
+
+# ---- checks
+
+SCENARIO = """
+model = "llama-3.1-8b"
+[traffic]
+qps = 4
+isl = 1000
+osl = 200
+[slo]
+ttft_ms = {ttft}
+"""
+DEPLOYED = '[engine]\nmax_num_seqs = 128\n[deployment]\ngpu = "h100"\nreplicas = 2\n'
+PLANNED = '[plan]\ngpus = ["h100", "l4"]\nmax_gpus = {most}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "limit"),
+    [
+        (SCENARIO.format(ttft=500) + DEPLOYED, 0, None),
+        (SCENARIO.format(ttft=5) + DEPLOYED, 1, "ttft"),
+        (SCENARIO.format(ttft=500).replace("qps = 4", "qps = 900") + DEPLOYED, 1, "saturation"),
+        (SCENARIO.format(ttft=500) + PLANNED.format(most=8), 0, None),
+        (SCENARIO.format(ttft=500).replace("qps = 4", "qps = 900") + PLANNED.format(most=1), 1, ""),
+    ],
+)
+def test_a_check_is_0_or_1_with_the_limit_missed(
+    text: str, code: int, limit: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "fitcalc.toml"
+    scenario.write_text(text, encoding="utf-8")
+    found, out, err = answer(capsys, "check", str(scenario), "--json")
+    verdict = json.loads(out)
+    assert (found, err, verdict["ok"]) == (code, "", code == 0)
+    assert [f["limit"] for f in verdict["failures"] if limit] == ([limit] if limit else [])
+    assert all(f["needed"] > f["available"] for f in verdict["failures"])
+    _, comment, _ = answer(capsys, "check", str(scenario), "--markdown")
+    assert comment.startswith("**fitcalc:** ")
+    found, text, _ = answer(capsys, "check", str(scenario))
+    assert found == code
+    assert ("keeps its promise" if code == 0 else "misses its promise") in " ".join(text.split())
+
+
+def test_a_broken_scenario_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = tmp_path / "fitcalc.toml"
+    scenario.write_text("[traffic\nqps = 3", encoding="utf-8")
+    code, out, err = answer(capsys, "check", str(scenario))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "TOML" in err
 
 
 # ---- wrong questions
