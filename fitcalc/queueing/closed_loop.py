@@ -17,20 +17,29 @@ def closed_loop(server: Profile, clients: Array) -> Steady:
 
     $$b + \mu(b)\,\mathrm{TTFT}(b) = C,$$
 
-    and where slots or KV cache hold fewer, the rest waits: TTFT = C / mu(B) - o T(B).
+    and where slots or KV cache hold fewer, the rest waits: TTFT = C / mu(B) - o T(B). An arrival
+    meets the other C - 1 clients only (the arrival theorem, in Schweitzer's approximation).
 
     Args:
         server: The servers' profile.
         clients: Requests in flight on each server, $C$. [1] (row,)
+
+    References:
+        M. Reiser, S. Lavenberg, "Mean-Value Analysis of Closed Multichain Queueing Networks",
+        JACM 27(2), 1980; P. Schweitzer, "Approximate Analysis of Multiclass Closed Networks", 1979.
     """
-    mu = server.completion_rate
+    others = np.maximum(clients - 1.0, 0.0) / np.maximum(clients, 1.0)
+    # A client's own prefill never delays its own tokens.
+    step = server.decode_s + others[:, None] * (server.step_s - server.decode_s)
+    mu = server.nodes / np.where(server.nodes > 0, server.decode_steps * step, 1.0)
     shift, wait, _ = first_token(server, mu, 0.5)
+    wait = wait * others[:, None]
     inside = server.nodes + mu * (shift + wait)
     inside = np.maximum.accumulate(inside, axis=1)
     batch = _invert(server.nodes, inside, clients)
     rate = np.maximum(at(server, mu, batch), 1e-12)
     capacity = largest_stable_rate(server)
-    gap = at(server, server.step_s, batch)
+    gap = at(server, step, np.maximum(batch, 1.0))
     first = at(server, shift + wait, batch)
     beyond = np.maximum(clients / rate - server.decode_steps * gap - first, 0.0)
     beyond = np.where(clients > inside[:, -1], beyond, 0.0)
@@ -42,6 +51,7 @@ def closed_loop(server: Profile, clients: Array) -> Steady:
         weight=_between(server.nodes, batch),
         waiting=(beyond > 0).astype(np.float64),
         slot_wait_s=beyond,
+        others=others,
         slot_wait_cv2=0.0,
     )
 

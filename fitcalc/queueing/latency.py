@@ -76,6 +76,7 @@ def ttft_law(server: Profile, state: Steady, burstiness: float = 1.0) -> Mixture
     rate = np.minimum(state.rate, state.capacity)[:, None]
     spread = (1.0 + 1.0 / burstiness) / 2.0
     shift, mean, variance = first_token(server, rate, spread)
+    mean, variance = mean * state.others[:, None], variance * state.others[:, None]
     # Who finds every place taken first waits for one, then is served beside a full batch.
     waiting, wait = state.waiting[:, None], state.slot_wait_s[:, None]
     return Mixture(

@@ -46,6 +46,8 @@ class Steady:
         weight: Share of time at each batch size. [1] (row, node)
         waiting: Share of arrivals that find every slot or KV block taken. [1] (row,)
         slot_wait_s: Mean wait for a slot of those. [s] (row,)
+        others: Share of the wait for running steps and prompts that an arrival sees: 1 in an open
+            loop, (C - 1) / C in a closed one, where it never meets itself. [1] (row,)
         slot_wait_cv2: Its squared coefficient of variation: 1 = exponential, 0 = all alike. [1]
     """
 
@@ -56,6 +58,7 @@ class Steady:
     weight: Array
     waiting: Array
     slot_wait_s: Array
+    others: Array
     slot_wait_cv2: float
 
     @property
@@ -84,12 +87,17 @@ def steady(server: Profile, rate: Array, burstiness: float = 1.0) -> Steady:
     safe = np.minimum(rate, capacity * (1.0 - 1e-9))
     mu = server.completion_rate
     batch = _crossing(server.nodes, mu, safe)
-    gap = at(server, server.step_s, batch)
+    gap = at(server, server.step_s, np.maximum(batch, 1.0))
     weight, beyond = _batch_law(server, mu, safe, burstiness)
+    if server.decode_steps < 1.0:
+        # Answers of one token never decode: the whole law is in the queue of prompts.
+        weight, beyond = np.zeros_like(weight), np.zeros_like(beyond)
+        weight[:, 0] = 1.0
     top = mu[:, -1]
     spread = (1.0 + 1.0 / burstiness) / 2.0
     wait = spread / np.maximum(top - safe, 1e-12)
-    return Steady(rate, capacity, batch, gap, weight, beyond, wait, slot_wait_cv2=1.0)
+    everyone = np.ones_like(capacity)
+    return Steady(rate, capacity, batch, gap, weight, beyond, wait, everyone, slot_wait_cv2=1.0)
 
 
 def at(server: Profile, values: Array, batch: Array) -> Array:
