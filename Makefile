@@ -48,7 +48,7 @@ imports: $(VENV)/.dev
 cover: $(VENV)/.dev
 	$(BIN)/pytest -m 'not gpu' --cov --cov-report=term
 
-snapshot: $(VENV)/.dev ## Rewrite tests/snapshot/plans.csv; review the diff, note it in CHANGELOG
+snapshot: $(VENV)/.dev ## Rewrite tests/snapshot and the output in README; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
 
 bench: $(VENV)/.dev ## Measure start-up, warm plan and install size, as ratios

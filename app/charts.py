@@ -10,7 +10,7 @@ from fitcalc.answers import MemoryLedger, Prediction
 from fitcalc.planning.choice import Plan
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import ledger_rows
-from fitcalc.report.words import LIMIT, amount, gpu_name, layout, milliseconds
+from fitcalc.report.words import BINDS, LIMIT, amount, gpu_name, layout, milliseconds
 from fitcalc.units import GIB
 
 _PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -71,7 +71,7 @@ def alternatives_frame(plan: Plan) -> pd.DataFrame:
             "USD/Mtok out": choice.usd_per_million_output_tokens,
             "TTFT (ms)": choice.prediction.ttft_ms.at(percentile),
             "ITL (ms)": choice.prediction.itl_ms.at(percentile),
-            "binds": choice.prediction.bottleneck.value.replace("_", " "),
+            "binds": BINDS[choice.prediction.bottleneck],
             "numbers": choice.prediction.calibrated.value,
         }
         for choice in choices

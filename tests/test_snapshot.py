@@ -1,6 +1,7 @@
 """What fitcalc predicts today. A change that moves a line is explained in CHANGELOG.
 
-``make snapshot`` rewrites ``snapshot/plans.csv``; its diff is read before it is committed.
+``make snapshot`` rewrites ``snapshot/plans.csv`` and the output in README.md; the diff is read
+before it is committed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from pathlib import Path
 import pytest
 
 from fitcalc import EngineArgs, MemoryLedger, Prediction, Slo, Traffic, fit, plan, predict
+from fitcalc.cli.main import run
 
 TABLE = Path(__file__).parent / "snapshot" / "plans.csv"
+README = Path(__file__).parent.parent / "README.md"
+SHOWN = ["plan", "--model", "70b", "--ctx", "8k", "--qps", "20"]
+SHOWN_WIDTH = "100"
 REWRITE = os.environ.get("FITCALC_SNAPSHOT") == "rewrite"
 DIGITS = 4
 COLUMNS = ("scenario", "answer")
@@ -174,8 +179,34 @@ def test_the_snapshot_holds_these_scenarios_and_no_others() -> None:
     assert list(snapshot()) == list(SCENARIOS)
 
 
+def shown_plan(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return README's block: the command and what it prints."""
+    assert run(SHOWN) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    return "\n".join(["```", f"$ fitcalc {' '.join(SHOWN)}", *lines, "```"])
+
+
+def readme_parts() -> tuple[str, str, str]:
+    """Split README around the block."""
+    before, rest = README.read_text(encoding="utf-8").split("<!-- plan: ", 1)
+    marker, rest = rest.split("-->\n", 1)
+    block, after = rest.split("\n<!-- end of plan -->", 1)
+    return f"{before}<!-- plan: {marker}-->\n", block, f"\n<!-- end of plan -->{after}"
+
+
+@pytest.mark.skipif(REWRITE, reason="the snapshot is being rewritten")
+def test_readme_shows_what_plan_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", SHOWN_WIDTH)
+    assert readme_parts()[1] == shown_plan(capsys)
+
+
 @pytest.mark.skipif(not REWRITE, reason="only `make snapshot` rewrites")
-def test_rewrite() -> None:
+def test_rewrite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", SHOWN_WIDTH)
+    before, _, after = readme_parts()
+    README.write_text(f"{before}{shown_plan(capsys)}{after}", encoding="utf-8")
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

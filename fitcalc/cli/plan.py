@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fitcalc.planning.choice import Plan
 
 _LIMITS, _SERVER = "Limits", "vLLM's settings"
-_SHOWN = 10
+_SHOWN = 5
 
 
 @takes(load=opt.read_load, slo=opt.read_slo)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from fitcalc.planning.explain import Explanation, Knob, Line
 from fitcalc.report.parts import table
-from fitcalc.report.words import BOTTLENECK, milliseconds, number
+from fitcalc.report.words import BINDS, BOTTLENECK, milliseconds, number
 
 _BAR = 30
 
@@ -30,7 +30,7 @@ def _shares(explained: Explanation) -> RenderableType:
     for name, share in ordered:
         if share > 0:
             bar = "#" * max(1, round(share * _BAR))
-            made.add_row(name.value.replace("_", " "), f"{100 * share:.1f} %", bar)
+            made.add_row(BINDS[name], f"{100 * share:.1f} %", bar)
     return made
 
 

@@ -18,6 +18,7 @@ from fitcalc.report.parts import (
     trust_words,
 )
 from fitcalc.report.words import (
+    BINDS,
     BOTTLENECK,
     LIMIT,
     amount,
@@ -165,7 +166,7 @@ def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[Render
         rest = (
             milliseconds(found.ttft_ms.at(slo.percentile)),
             milliseconds(found.itl_ms.at(slo.percentile)),
-            found.bottleneck.value.replace("_", " "),
+            BINDS[found.bottleneck],
             found.calibrated.value,
         )
         made.add_row(
@@ -178,7 +179,7 @@ def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[Render
             style="green" if choice is best else "",
         )
     unseen = ", ".join(f"{c.gpu} ({c.gpu_count})" for c in others[top:])
-    return [made, *([_indented(f"Also, with so many GPUs: {unseen}.")] if unseen else [])]
+    return [made, *([_indented(f"Also, with so many GPUs: {unseen}.")] if unseen else []), Text("")]
 
 
 def runners_up(plan: Plan) -> list[Choice]:

@@ -18,6 +18,17 @@ BOTTLENECK = {
 }
 """What binds, in words."""
 
+BINDS = {
+    Bottleneck.COMPUTE: "arithmetic",
+    Bottleneck.WEIGHT_BANDWIDTH: "weights",
+    Bottleneck.KV_BANDWIDTH: "KV reads",
+    Bottleneck.KV_CAPACITY: "KV room",
+    Bottleneck.LINK: "link",
+    Bottleneck.HOST: "host",
+    Bottleneck.QUEUE: "queue",
+}
+"""What binds, in a word."""
+
 CALIBRATED = {
     Calibrated.MEASURED: "fitted to kernels measured on this GPU",
     Calibrated.TRANSFERRED: "not measured on this GPU: efficiencies borrowed from a relative",
