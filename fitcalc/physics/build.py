@@ -254,6 +254,7 @@ def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
         row_bytes=ACTIVATION_BYTES * model.vocab_size,
         tp=float(split.tp),
         all_reduces=reduces,
+        norm_reduces=float(_wide_norms(model)),
         dp=float(split.dp),
         exchanges=2.0 * expert_layers if split.dp > 1 else 0.0,
         stages=float(split.pp),
@@ -262,3 +263,17 @@ def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
         exchange=laws.exchange,
         send=laws.send,
     )
+
+
+def _wide_norms(model: LlmModel) -> int:
+    """Layers that normalize all heads together, for which ranks must add up their squares. [1]
+
+    vLLM 0.33.0 model_executor/layers/mamba/linear_attn.py, MiniMaxText01RMSNormTP.forward_qk.
+    """
+    wide = 0
+    for layer, count in zip(model.layers, model.layer_counts, strict=True):
+        if isinstance(layer.mixer, Attention) and layer.mixer.num_key_value_heads > 1:
+            width = layer.mixer.num_attention_heads * layer.mixer.head_dim
+            names = (t.rows for t in layer.tensors if t.name.endswith("q_norm"))
+            wide += count * (width in names)
+    return wide

@@ -28,7 +28,8 @@ def host_term(*, asynchronous: bool) -> HostTerm:
     return HostTerm(
         step_s=fitted["step"],
         sequence_s=fitted["sequence"],
-        prefill_s=fitted["prefill"],
+        prompt_s=fitted["prompt"],
+        chunk_s=fitted["chunk"],
         overlap=float(asynchronous),
         frontend_s=fitted["frontend"],
         token_s=fitted["token"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,9 @@ from fitcalc.physics.terms import (
     pick,
 )
 from fitcalc.units import Array, Values
+
+NORM_BYTES = 8.0
+"""Two 32-bit sums of squares, of queries and of keys, a token. [B]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,7 @@ class StepModel:
     ) -> Array:
         r"""Time in which every decoding sequence gets one token. [s]
 
-        The device's kernels run one after the other; with asynchronous scheduling the host works
-        on the next step meanwhile, so the longer of the two counts, else their sum:
-
-        $$T = \max(T_{dev}, T_{host})\ \text{or}\ T_{dev} + T_{host}$$
-
+        Kernels, links and what of the host nothing hides come one after the other, $T = \sum_i t_i$.
         With p pipeline stages, p micro-batches of 1/p of the decodes are under way at once and one
         of them carries the prefill: $T_0 + (T_{mixed} - T_0) / p$.
 
@@ -113,24 +112,16 @@ class StepModel:
         columns = (decodes, context, prefill_tokens, prefill_work, prefills)
         whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
         batch = whole.micro(self.stages)
-        mixed = self._together(self._parts(batch))
+        mixed = _total(self._parts(batch))
         if np.all(np.asarray(self.stages) <= 1.0):
             return mixed
-        plain = self._together(self._parts(batch.without_prefill()))
+        plain = _total(self._parts(batch.without_prefill()))
         return np.asarray(plain + (mixed - plain) / self.stages)
 
     @property
     def stages(self) -> Values:
         """Pipeline stages. [1]"""
         return self.links.stages
-
-    def _together(self, parts: dict[str, Array]) -> Array:
-        """Device and host together. [s]"""
-        host = parts.pop("host")
-        device = np.sum(np.broadcast_arrays(*parts.values()), axis=0)
-        overlap = np.asarray(self.host.overlap) > 0
-        result: Array = np.where(overlap, np.maximum(device, host), device + host)
-        return result
 
     def breakdown(
         self,
@@ -143,7 +134,7 @@ class StepModel:
         """Time of each part of one micro-batch's step. [s]
 
         Keys: ``gemm``, ``lm_head``, ``attention_decode``, ``attention_prefill``, ``experts``,
-        ``glue``, ``link``, ``host`` (which an asynchronous engine hides behind the others).
+        ``glue``, ``link``, ``host`` (of an asynchronous engine what the device waits for).
         """
         columns = (decodes, context, prefill_tokens, prefill_work, prefills)
         whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
@@ -183,6 +174,8 @@ class StepModel:
         term = self.links
         moved = batch.tokens * term.token_bytes
         reduced = term.all_reduces * all_reduce_s(moved, term.tp, term.all_reduce)
+        squares = np.broadcast_to(batch.tokens * NORM_BYTES, np.shape(moved))
+        reduced = reduced + term.norm_reduces * all_reduce_s(squares, term.tp, term.all_reduce)
         met = term.exchanges * exchange_s(moved * term.dp, term.dp, term.exchange)
         logits = (batch.decodes + batch.prefills) * term.row_bytes
         gathered = exchange_s(logits, term.tp, term.gather)
@@ -192,9 +185,10 @@ class StepModel:
     def _host(self, batch: Batch) -> Array:
         term = self.host
         return np.asarray(
-            term.step_s
+            term.step_s * (1.0 - term.overlap)
             + term.sequence_s * (batch.decodes + batch.prefills)
-            + term.prefill_s * (batch.prefill_tokens > 0)
+            + term.prompt_s * batch.prefills
+            + term.chunk_s * batch.prefill_tokens
         )
 
 
@@ -234,6 +228,12 @@ def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
 def _sum(number: Values, seconds: Values) -> Array:
     """Add up over the last axis, the operations. [s]"""
     total: Array = np.sum(number * seconds, axis=-1)
+    return total
+
+
+def _total(parts: Mapping[str, Array]) -> Array:
+    """Parts one after the other. [s]"""
+    total: Array = np.sum(np.broadcast_arrays(*parts.values()), axis=0)
     return total
 
 

@@ -87,7 +87,8 @@ class LinkTerm(NamedTuple):
         token_bytes: Bytes of a token's residual. [B]
         row_bytes: Bytes of a sampled row's logits. [B]
         tp: Ranks of an all-reduce. [1]
-        all_reduces: All-reduces a step. [1]
+        all_reduces: All-reduces of the residual a step. [1]
+        norm_reduces: All-reduces a step of the sums of norms that span the ranks. [1]
         dp: Data-parallel ranks whose tokens meet at the experts. [1]
         exchanges: Gathers and scatters of those tokens a step. [1]
         stages: Pipeline stages. [1]
@@ -101,6 +102,7 @@ class LinkTerm(NamedTuple):
     row_bytes: Values
     tp: Values
     all_reduces: Values
+    norm_reduces: Values
     dp: Values
     exchanges: Values
     stages: Values
@@ -111,20 +113,22 @@ class LinkTerm(NamedTuple):
 
 
 class HostTerm(NamedTuple):
-    """The engine's own time beside the device, fitted to end-to-end runs.
+    """What a step and a request cost beside kernels and links, fitted to end-to-end runs.
 
     Attributes:
-        step_s: A step's scheduling and launch. [s]
-        sequence_s: A sequence's share of it. [s]
-        prefill_s: Extra of a step that carries a prompt. [s]
-        overlap: 1 = hidden behind the device (asynchronous), 0 = added. [1]
+        step_s: Scheduling and launch of a step, hidden where the engine is asynchronous. [s]
+        sequence_s: Input preparation, sampling and output of a sequence. [s]
+        prompt_s: Extra of a prompt that gets its first token: no full CUDA graph, new state. [s]
+        chunk_s: Extra of a prompt token that is computed. [s]
+        overlap: 1 = asynchronous scheduling, 0 = synchronous. [1]
         frontend_s: HTTP and first answer, a request. [s]
         token_s: Tokenizing, a prompt token. [s]
     """
 
     step_s: Values
     sequence_s: Values
-    prefill_s: Values
+    prompt_s: Values
+    chunk_s: Values
     overlap: Values
     frontend_s: Values
     token_s: Values

@@ -63,10 +63,8 @@ def time_shares(
         Bottleneck.WEIGHT_BANDWIDTH: (1.0 - before) * base + (1.0 - after) * added,
         Bottleneck.KV_BANDWIDTH: mixed.get("attention_decode", none),
         Bottleneck.LINK: mixed["link"] + none,
-        Bottleneck.HOST: mixed["glue"] + none,
+        Bottleneck.HOST: mixed["glue"] + mixed["host"] + none,
     }
-    device = sum(shares.values(), none)
-    shares[Bottleneck.HOST] = np.maximum(shares[Bottleneck.HOST], mixed["host"] - device)
     whole = sum(shares.values(), none)
     return [
         {name: float(share[row, 0] / whole[row, 0]) for name, share in shares.items()}

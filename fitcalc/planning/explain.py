@@ -172,7 +172,7 @@ def _step(setup: Setup, server: Profile, state: Steady, traffic: Traffic) -> Ite
     decode, prefill = (float(at(server, x, state.batch)[0]) for x in _tables(server))
     yield Line(
         name="decode step",
-        equation="sum of its parts; the host is hidden where scheduling is asynchronous",
+        equation="sum of its parts",
         numbers=f"batch {batch:,.1f}",
         value=decode / MILLI,
         unit="ms",
@@ -201,7 +201,7 @@ _LAWS = {
     "attention_prefill": "layers x (t0 + 4 heads width pairs / flops)",
     "glue": "launches x t0 + bytes of norms, activations, sampling / bandwidth",
     "link": "all-reduces x (alpha + 2 (n-1)/n bytes / link)",
-    "host": "step + sequences x each",
+    "host": "step (if not asynchronous) + sequences x each + prompts and their tokens x each",
 }
 
 
