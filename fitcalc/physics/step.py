@@ -57,10 +57,10 @@ class Batch:
 
     def micro(self, stages: Values) -> Batch:
         """Return one of ``stages`` micro-batches: its share of the decodes, and all prefill."""
-        least = np.minimum(self.decodes, 1.0)
+        decodes = np.maximum(self.decodes / stages, np.minimum(self.decodes, 1.0))
         return Batch(
-            np.maximum(self.decodes / stages, least),
-            self.context / stages,
+            decodes,
+            self.context * decodes / np.where(self.decodes > 0, self.decodes, 1.0),
             self.prefill_tokens,
             self.prefill_work,
             self.prefills,
@@ -98,7 +98,7 @@ class StepModel:
     ) -> Array:
         r"""Time in which every decoding sequence gets one token. [s]
 
-        Kernels, links and what of the host nothing hides come one after the other, $T = \sum_i t_i$.
+        Kernels, links and what of the host nothing hides come one after another, $T = \sum_i t_i$.
         With p pipeline stages, p micro-batches of 1/p of the decodes are under way at once and one
         of them carries the prefill: $T_0 + (T_{mixed} - T_0) / p$.
 
@@ -198,18 +198,23 @@ def gather(parts: Sequence[tuple[StepModel, int]]) -> StepModel:
     Args:
         parts: A stack, and how many candidates it speaks for.
     """
-    first = parts[0][0]
+    gemms = [(m.gemms, n) for m, n in parts]
     attention = [(m.attention, n) for m, n in parts if m.attention]
     experts = [(m.experts, n) for m, n in parts if m.experts]
     return StepModel(
-        gemms=join([(m.gemms, n) for m, n in parts], np.shape(first.gemms.number)[-1:]),
+        gemms=join(gemms, _most(gemms)),
         head=join([(m.head, n) for m, n in parts], (1,)),
-        attention=join(attention, np.shape(attention[0][0].number)[-1:]) if attention else None,
-        experts=join(experts, np.shape(experts[0][0].number)[-1:]) if experts else None,
+        attention=join(attention, _most(attention)) if attention else None,
+        experts=join(experts, _most(experts)) if experts else None,
         glue=join([(m.glue, n) for m, n in parts], ()),
         links=join([(m.links, n) for m, n in parts], ()),
         host=join([(m.host, n) for m, n in parts], ()),
     )
+
+
+def _most(parts: Sequence[tuple[GemmTerm | AttentionTerm | MoeTerm, int]]) -> tuple[int, ...]:
+    """Return the shape of the last axis of the term with the most operations."""
+    return (max(np.shape(term.number)[-1] for term, _ in parts),)
 
 
 def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
