@@ -142,18 +142,34 @@ def join(parts: Sequence[tuple[T, int]], operations: tuple[int, ...]) -> T:
 
     Args:
         parts: A term, and how many candidates it speaks for.
-        operations: Shape of the last axis; empty where a term has no operations.
+        operations: Shape of the last axis, the most operations of any candidate; fewer are filled
+            up by a number of zero. Empty where a term has no operations.
     """
     first = parts[0][0]
+    names: tuple[str, ...] = getattr(first, "_fields", ())
     cells: list[object] = []
     for i, cell in enumerate(first):
         if isinstance(cell, tuple):
             cells.append(join([(cast("T", term[i]), count) for term, count in parts], operations))
         else:
-            column = [(cast("Array", term[i]), count) for term, count in parts]
-            wide = [np.broadcast_to(c, (n, 1, *operations)) for c, n in column]
+            column = [(cast("Values", term[i]), n) for term, n in parts]
+            zeros = names[i] == "number"
+            wide = [
+                np.broadcast_to(_filled(c, operations, zeros=zeros), (n, 1, *operations))
+                for c, n in column
+            ]
             cells.append(np.concatenate(wide))
     return type(first)(*cells)  # type: ignore[arg-type]
+
+
+def _filled(cell: Values, operations: tuple[int, ...], *, zeros: bool) -> Array:
+    """Return a cell with its last axis as long as asked, unless one number stands for all."""
+    array = np.asarray(cell, dtype=np.float64)
+    last = array.shape[-1:]
+    if not operations or last in ((), operations) or (last == (1,) and not zeros):
+        return array
+    width = [(0, 0)] * (array.ndim - 1) + [(0, operations[0] - array.shape[-1])]
+    return np.pad(array, width, mode="constant" if zeros else "edge")
 
 
 def pick(term: T, index: NDArray[np.intp]) -> T:

@@ -102,7 +102,7 @@ def explain(
     lines = [
         *_memory(setup, ledger, share),
         *_step(setup, server, state, share),
-        *_queue(server, state, said, share),
+        *_queue(server, state, said),
     ]
     return Explanation(
         lines=tuple(lines),
@@ -205,7 +205,7 @@ _LAWS = {
 }
 
 
-def _queue(server: Profile, state: Steady, said: Prediction, traffic: Traffic) -> Iterator[Line]:
+def _queue(server: Profile, state: Steady, said: Prediction) -> Iterator[Line]:
     rate, capacity = float(state.rate[0]), float(state.capacity[0])
     yield Line(
         name="largest stable rate",

@@ -113,12 +113,19 @@ def merged(lost: Iterable[RejectedChoice], served: set[str]) -> tuple[RejectedCh
 
 
 def closest(lost: Iterable[RejectedChoice]) -> RejectedChoice | None:
-    """Return the candidate that misses by the least, relative to what there is."""
-    return min(lost, key=shortfall, default=None)
+    """Return the candidate that came furthest, and of those the one that misses by the least."""
+    return min(lost, key=lambda one: (_stage(one.limit), shortfall(one)), default=None)
+
+
+def _stage(limit: Limit) -> int:
+    """How far a loser came: 0 costs too much, 1 too slow, 2 too large, 3 cannot run."""
+    if limit in (Limit.BUDGET, Limit.MAX_GPUS, Limit.PRICE):
+        return 0
+    if limit in (Limit.TTFT, Limit.ITL, Limit.E2E):
+        return 1
+    return 2 if limit is Limit.MEMORY else 3
 
 
 def shortfall(one: RejectedChoice) -> float:
-    """Return how many times more is needed than available; formats a GPU lacks come last. [1]"""
-    if one.limit in (Limit.UNSUPPORTED_FORMAT, Limit.DIVISIBILITY, Limit.PRICE):
-        return float("inf")
+    """Return how many times more is needed than available. [1]"""
     return one.needed / max(one.available, 1e-9)
