@@ -126,7 +126,7 @@ def candidates(scope: Scope) -> tuple[tuple[Block, ...], tuple[RejectedChoice, .
                     if gpu.id not in (started if split.pp > 1 else ())
                     and split.tp <= reach(gpu)
                     and split.tp * split.pp <= most
-                    and (split.pp == 1 or split.tp == min(gpu.gpus_per_node, 8))
+                    and (split.pp == 1 or 1 < split.tp == min(gpu.gpus_per_node, 8))
                 ]
                 fresh, out = _blocks(scope, nodes, weight, kv, split)
                 blocks += fresh
