@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
-from importlib.resources import as_file, files
+from importlib.resources import files
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -27,9 +27,9 @@ def dashboard(
         raise InvalidValue("dashboard", "streamlit", "install it with pip install 'fitcalc[app]'")
     shipped = files("fitcalc") / "_app"
     folder = shipped if shipped.is_dir() else files("fitcalc") / ".." / "app"
-    with as_file(folder) as app:
-        command = [sys.executable, "-m", "streamlit", "run", str(app / _START)]
-        command += [f"--server.port={port}", f"--server.address={address}"]
-        command += [f"--server.headless={'false' if open_browser else 'true'}"]
-        command += ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
-        return subprocess.run(command, check=False).returncode  # noqa: S603
+    command = [sys.executable, "-m", "streamlit", "run", str(folder / _START)]
+    command += [f"--server.port={port}", f"--server.address={address}"]
+    command += [f"--server.headless={'false' if open_browser else 'true'}"]
+    command += ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - whoever stops this process stops the server
