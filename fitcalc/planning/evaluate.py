@@ -28,8 +28,8 @@ from fitcalc.units import MILLI, Array
 
 Rows = NDArray[np.intp]
 
-_AT_A_TIME = 2
-"""Candidates of each kind that one round of the search evaluates exactly."""
+_AT_FIRST = 2
+"""Candidates of each kind that the first round evaluates exactly; each later one twice as many."""
 _COARSE: Array = NODES[[0, 1, 4, 8, 10, 12, 14, 16, 18, 20]]
 
 
@@ -202,10 +202,11 @@ def best_of_each(
         queue.sort(key=lambda e: (cost(e, e.load), e.gpus), reverse=True)
     best: dict[str, Found] = {}
     least: dict[str, float] = {}
+    at_once = _AT_FIRST
     while queues:
         asked: list[Entry] = []
         for kind, queue in list(queues.items()):
-            asked += _next(queue, least.get(kind, math.inf), cost)
+            asked += _next(queue, at_once, least.get(kind, math.inf), cost)
             if not queue:
                 queues.pop(kind)
         for found in carried(search, asked):
@@ -213,13 +214,16 @@ def best_of_each(
             money = cost(found.entry, found.load)
             if kind not in best or money < least[kind]:
                 best[kind], least[kind] = found, money
+        at_once *= 2
     return list(best.values())
 
 
-def _next(queue: list[Entry], least: float, cost: Callable[[Entry, float], float]) -> list[Entry]:
+def _next(
+    queue: list[Entry], count: int, least: float, cost: Callable[[Entry, float], float]
+) -> list[Entry]:
     """Take the next candidates off a queue, and empty it where none could win any more."""
     taken: list[Entry] = []
-    while queue and len(taken) < _AT_A_TIME:
+    while queue and len(taken) < count:
         if cost(queue[-1], queue[-1].load) >= least:
             queue.clear()
             break
