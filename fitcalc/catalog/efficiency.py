@@ -133,6 +133,7 @@ def nearest_ranks(ranks: int) -> int:
     return next((measured for measured in RANKS if measured >= ranks), RANKS[-1])
 
 
+@cache
 def load_efficiency(gpu: Gpu) -> Efficiency:
     """Return a GPU's coefficients, measured or borrowed; ``calibrated`` says which.
 
