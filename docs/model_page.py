@@ -23,7 +23,7 @@ that runs as a test. Inside, everything is in seconds, bytes and FLOP.
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Weights",
-        "Counted tensor by tensor from the config, stored in the checkpoint's format, split by vLLM.",
+        "Counted tensor by tensor from the config, in the checkpoint's format, split as vLLM does.",
         ("physics.weights:rank_share", "physics.weights:tensor_bytes", "physics.splits:gemms"),
     ),
     (
