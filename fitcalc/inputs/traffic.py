@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
+from fitcalc.errors import InvalidValue
 from fitcalc.inputs.lengths import Lengths, as_lengths
 from fitcalc.inputs.question import Question
 
@@ -45,10 +46,15 @@ class Traffic(Question):
 
     @model_validator(mode="after")
     def _one_loop(self) -> Traffic:
-        if (self.qps is None) == (self.concurrency is None):
-            raise ValueError("give either qps (open loop) or concurrency (closed loop), not both")
+        if self.qps is not None and self.concurrency is not None:
+            fix = "give either qps (open loop) or concurrency (closed loop), not both"
+            raise InvalidValue("concurrency", self.concurrency, fix)
+        if self.qps is None and self.concurrency is None:
+            fix = "give qps (requests a second) or concurrency (clients that wait)"
+            raise InvalidValue("qps", "nothing", fix)
         if self.prefix_tokens >= self.isl.mean + 1:
-            raise ValueError("give prefix_tokens below the mean isl")
+            fix = f"give fewer than the mean isl of {self.isl.mean:,.0f} tokens"
+            raise InvalidValue("prefix_tokens", self.prefix_tokens, fix)
         return self
 
     @property
