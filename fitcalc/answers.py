@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -63,7 +64,7 @@ class Percentiles(Row):
     def at(self, percentile: float) -> float:
         """Return the value at 50, 90, 95 or 99, or between them by straight line. [ms]"""
         known = [(50.0, self.p50), (90.0, self.p90), (95.0, self.p95), (99.0, self.p99)]
-        for (low, a), (high, b) in zip(known, known[1:], strict=False):
+        for (low, a), (high, b) in pairwise(known):
             if percentile <= high:
                 share = max(0.0, percentile - low) / (high - low)
                 return a + (b - a) * share
@@ -108,7 +109,7 @@ class MemoryLedger(Row):
 
     ``gpu_memory_bytes`` = weights + activation + non-torch + CUDA graphs + KV cache + unused.
     ``kv_bytes_per_token`` is this rank's share; ``max_concurrency`` counts requests of
-    ``max_model_len`` tokens; ``kv_cache_tokens`` = max_concurrency x max_model_len, as vLLM logs it;
+    ``max_model_len`` tokens; ``kv_cache_tokens`` = max_concurrency x max_model_len, as vLLM logs;
     ``max_model_len_fit`` is the longest single request that fits.
     """
 

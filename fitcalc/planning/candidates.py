@@ -38,8 +38,10 @@ TOKEN_BUDGETS: Array = np.array([1024.0, 2048.0, 4096.0, 8192.0, 16384.0])
 """Values of max_num_batched_tokens that are tried. [tokens]"""
 SLOTS: Array = np.array([64.0, 256.0, 1024.0])
 """Values of max_num_seqs that are tried. [1]"""
-FORMATS = ("fp8", "awq_int4", "nvfp4")
-"""Formats tried beside the checkpoint's own where that is in 16 bits."""
+FORMATS = ("bf16", "fp16", "fp8")
+"""Formats tried of a 16-bit checkpoint: as it is, or quantized while loading."""
+FEW_BIT_FORMATS = ("awq_int4", "nvfp4")
+"""Formats that take another checkpoint."""
 KV_FORMATS = ("bf16", "fp8")
 _WINDOWED = (LayerKind.SLIDING, LayerKind.CHUNKED)
 
@@ -83,7 +85,7 @@ class Scope:
 
 
 def weight_formats(model: LlmModel, wanted: Sequence[str] | None) -> tuple[WeightFormat, ...]:
-    """Return the formats to try: those asked for, else the checkpoint's own, else 16 bits and up.
+    """Return the formats to try: those asked for, else the checkpoint's own, else 16 bits and fp8.
 
     Raises:
         UnknownName: no such format.
@@ -93,7 +95,12 @@ def weight_formats(model: LlmModel, wanted: Sequence[str] | None) -> tuple[Weigh
         return tuple(dict.fromkeys(found))
     if model.quantization is not None:
         return (load_weight_format(model.quantization.format),)
-    return tuple(load_weight_format(name) for name in ("bf16", "fp16", *FORMATS))
+    return tuple(load_weight_format(name) for name in FORMATS)
+
+
+def few_bit_formats() -> tuple[WeightFormat, ...]:
+    """Return the formats that take another checkpoint, and some quality."""
+    return tuple(load_weight_format(name) for name in FEW_BIT_FORMATS)
 
 
 def kv_formats(model: LlmModel, asked: str) -> tuple[KvFormat, ...]:

@@ -240,7 +240,7 @@ def replicas_for(load: float, each: float, headroom: float) -> float:
     """
     if each <= 0:
         return math.inf
-    return max(1.0, math.ceil(load / (each * (1.0 - headroom)) - 1e-9))
+    return float(max(1, math.ceil(load / (each * (1.0 - headroom)) - 1e-9)))
 
 
 def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:

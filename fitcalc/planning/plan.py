@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.gpu import Gpu, gpu_ids, load_gpus, resolve_gpu
 from fitcalc.catalog.model import LlmModel, load_model
 from fitcalc.catalog.price import offers
@@ -12,8 +14,14 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.candidates import Scope, candidates, kv_formats, weight_formats
-from fitcalc.planning.choice import Plan, PlanQuestion
+from fitcalc.planning.candidates import (
+    Scope,
+    candidates,
+    few_bit_formats,
+    kv_formats,
+    weight_formats,
+)
+from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.cost import bill
 from fitcalc.planning.evaluate import Found, Search, best_of_each, entries, replicas_for
 from fitcalc.planning.finalists import Priced, choices
@@ -53,7 +61,8 @@ def plan(
         gpus: GPU types to try; ``None`` = all.
         exclude_gpus: GPU types not to try.
         quantization: Weight formats to try; ``None`` = the checkpoint's own, and where that is in
-            16 bits also fp8, AWQ and NVFP4.
+            16 bits also fp8, which vLLM makes of it while loading. Formats of 4 bits take another
+            checkpoint and can cost quality: they are tried where nothing else serves.
         max_gpus: Most GPUs in all. [1]
         budget_usd_per_hour: Most money. [USD/h]
         cloud: Only this cloud's prices, and only GPUs it offers.
@@ -73,28 +82,22 @@ def plan(
     free = DEFAULT_HEADROOM if headroom is None else headroom
     cards = _cards(gpus, exclude_gpus, cloud)
     settings = _with_length(settings, llm, traffic)
-    weights = weight_formats(llm, quantization)
+    tried = weight_formats(llm, quantization)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
-    blocks, out = candidates(Scope(llm, cards, weights, kvs, settings, max_gpus))
-    search = Search(llm, blocks, traffic, promise, settings.enable_prefix_caching is not False)
-    able = entries(search)
-    lost = [*out, *refused(able)]
-    able = [entry for entry in able if entry.refused is None]
-    price = {card.id: _price(card, cloud) for card in cards}
-    found = best_of_each(search, able, lambda e: e.gpu, price, free)
-    lost += cannot_carry(search, [f for f in found if f.load <= 0])
-    priced = _priced(search, [f for f in found if f.load > 0], free, cloud)
-    if priced:
-        # The cheapest type's own other formats are worth seeing beside the other types.
-        winner = priced[0].found.entry.gpu
-        own = [entry for entry in able if entry.gpu == winner]
-        others = best_of_each(search, own, lambda e: e.block.weight.id, price, free)
-        fresh = [f for f in others if f.load > 0 and f != priced[0].found]
-        priced = sorted([*priced, *_priced(search, fresh, free, cloud)], key=Priced.order)
-    within, over = over_limits(priced, max_gpus, budget_usd_per_hour)
-    lost += over
-    ranked = choices(search, _kept(within, top))
-    given = {"slo": slo, "gpus": gpus, "quantization": quantization, "headroom": headroom}
+    limits = Limits(max_gpus, budget_usd_per_hour, cloud, free, top)
+    ranked: list[Choice] = []
+    lost: list[RejectedChoice] = []
+    # Formats that take another checkpoint, and some quality, only where nothing else serves.
+    more = () if quantization or llm.quantization else few_bit_formats()
+    weights: tuple[WeightFormat, ...] = ()
+    for some in (tried, more):
+        if ranked or not some:
+            break
+        weights += some
+        scope = Scope(llm, cards, some, kvs, settings, max_gpus)
+        ranked, out = _ranked(scope, traffic, promise, limits)
+        lost += out
+    given = {"slo": slo, "gpus": gpus, "weight_formats": quantization, "headroom": headroom}
     question = PlanQuestion(
         model=llm.id,
         hf_id=llm.hf_id,
@@ -117,6 +120,42 @@ def plan(
         rejections=merged(lost, {choice.gpu for choice in ranked}),
         closest=None if ranked else closest(lost),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a plan, beside the promise: GPUs, money, one cloud, room left free, how many."""
+
+    max_gpus: int | None
+    budget_usd_per_hour: float | None
+    cloud: str | None
+    headroom: float
+    top: int
+
+
+def _ranked(
+    scope: Scope, traffic: Traffic, promise: Slo, limits: Limits
+) -> tuple[list[Choice], list[RejectedChoice]]:
+    """Return the choices in order of cost, and who lost."""
+    blocks, out = candidates(scope)
+    caching = scope.engine.enable_prefix_caching is not False
+    search = Search(scope.model, blocks, traffic, promise, caching)
+    able = entries(search)
+    lost = [*out, *refused(able)]
+    able = [entry for entry in able if entry.refused is None]
+    price = {card.id: _price(card, limits.cloud) for card in scope.gpus}
+    found = best_of_each(search, able, lambda e: e.gpu, price, limits.headroom)
+    lost += cannot_carry(search, [f for f in found if f.load <= 0])
+    priced = _priced(search, [f for f in found if f.load > 0], limits)
+    if priced:
+        # The cheapest type's own other formats are worth seeing beside the other types.
+        winner = priced[0].found.entry.gpu
+        own = [entry for entry in able if entry.gpu == winner]
+        others = best_of_each(search, own, lambda e: e.block.weight.id, price, limits.headroom)
+        fresh = [f for f in others if f.load > 0 and f != priced[0].found]
+        priced = sorted([*priced, *_priced(search, fresh, limits)], key=Priced.order)
+    within, over = over_limits(priced, limits.max_gpus, limits.budget_usd_per_hour)
+    return choices(search, _kept(within, limits.top)), lost + over
 
 
 def _check(max_gpus: int | None, budget: float | None, headroom: float | None, top: int) -> None:
@@ -167,15 +206,13 @@ def _price(card: Gpu, cloud: str | None) -> float:
     return known[0].usd_per_gpu_hour if known else 1.0
 
 
-def _priced(
-    search: Search, found: Iterable[Found], headroom: float, cloud: str | None
-) -> list[Priced]:
+def _priced(search: Search, found: Iterable[Found], limits: Limits) -> list[Priced]:
     """Count replicas and money, cheapest first; types without a price follow, by GPUs."""
     priced = []
     for one in found:
-        replicas = int(replicas_for(search.load, one.load, headroom))
+        replicas = int(replicas_for(search.load, one.load, limits.headroom))
         size = one.entry.gpus
-        priced.append(Priced(one, replicas, bill(one.entry.gpu, size, replicas, cloud)))
+        priced.append(Priced(one, replicas, bill(one.entry.gpu, size, replicas, limits.cloud)))
     return sorted(priced, key=Priced.order)
 
 

@@ -124,6 +124,7 @@ def _run(
         trace,
         settings_of(setup, ledger, trace),
         concurrency=closed,
+        tokenized_in_turn=True,
         prefix_hit=traffic.prefix_hit if traffic and caching else 0.0,
         prefix_tokens=traffic.prefix_tokens if traffic and caching else 0,
         replicas=replicas,
