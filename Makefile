@@ -48,8 +48,9 @@ imports: $(VENV)/.dev
 cover: $(VENV)/.dev
 	$(BIN)/pytest -m 'not gpu' --cov --cov-report=term
 
-snapshot: $(VENV)/.dev ## Rewrite tests/snapshot and the output in README; review the diff
+snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
+	$(BIN)/python docs/model_page.py
 
 bench: $(VENV)/.dev ## Measure start-up, warm plan and install size, as ratios
 	$(BIN)/python benchmarks/startup.py
