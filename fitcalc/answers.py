@@ -110,7 +110,8 @@ class MemoryLedger(Row):
     ``gpu_memory_bytes`` = weights + activation + non-torch + CUDA graphs + KV cache + unused.
     ``kv_bytes_per_token`` is this rank's share; ``max_concurrency`` counts requests of
     ``max_model_len`` tokens; ``kv_cache_tokens`` = max_concurrency x max_model_len, as vLLM logs;
-    ``max_model_len_fit`` is the longest single request that fits.
+    ``max_model_len_fit`` is the longest single request that fits. ``lora_bytes`` are part of the
+    weights, ``reserved_bytes`` (kept by other processes) part of what is unused.
     """
 
     gpu_memory_bytes: float
@@ -130,6 +131,9 @@ class MemoryLedger(Row):
     kv_cache_bytes_p10: float
     kv_cache_bytes_p90: float
     fits: Literal["yes", "tight"]
+    lora_bytes: float = 0.0
+    reserved_bytes: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 class Rejection(Row):

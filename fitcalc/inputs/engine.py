@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 NEWEST_VERSION = "0.33.0"
 OLDEST_VERSION = (0, 6)
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What --max-lora-rank takes (vllm/config/lora.py, ``MaxLoRARanks``)."""
+
+
+class PerformanceMode(StrEnum):
+    """What vLLM's defaults lean to: ``throughput`` doubles the batch limits it picks itself,
+    ``interactivity`` captures a CUDA graph for every batch up to 32 (vllm/config/vllm.py).
+    """
+
+    BALANCED = "balanced"
+    INTERACTIVITY = "interactivity"
+    THROUGHPUT = "throughput"
 
 
 class EngineArgs(Question):
@@ -42,7 +55,12 @@ class EngineArgs(Question):
     enable_chunked_prefill: bool | None = None
     async_scheduling: bool | None = None
     enforce_eager: bool = False
+    performance_mode: PerformanceMode = PerformanceMode.BALANCED
+    enable_lora: bool = False
+    max_loras: int = Field(default=1, ge=1, le=1_000_000)
+    max_lora_rank: int = Field(default=16, ge=1, le=512)
     cpu_offload_gb: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    kv_offloading_size: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     num_speculative_tokens: int = Field(default=0, ge=0, le=64)
     version: str = NEWEST_VERSION
 
@@ -50,7 +68,15 @@ class EngineArgs(Question):
     @classmethod
     def _known_version(cls, value: str) -> str:
         if release(value) < OLDEST_VERSION:
-            raise ValueError(f"use a vLLM version of at least {'.'.join(map(str, OLDEST_VERSION))}")
+            oldest = ".".join(map(str, OLDEST_VERSION))
+            raise ValueError(f"fitcalc knows vLLM from {oldest} on; name such a version")
+        return value
+
+    @field_validator("max_lora_rank")
+    @classmethod
+    def _rank_of_vllm(cls, value: int) -> int:
+        if value not in LORA_RANKS:
+            raise ValueError(f"use one of {', '.join(map(str, LORA_RANKS))}")
         return value
 
     @model_validator(mode="after")
@@ -89,6 +115,11 @@ class ResolvedEngine(Question):
     cpu_offload_gb: float
     num_speculative_tokens: int
     version: str
+    performance_mode: PerformanceMode = PerformanceMode.BALANCED
+    enable_lora: bool = False
+    max_loras: int = 1
+    max_lora_rank: int = 16
+    kv_offloading_size: float | None = None
 
     @property
     def gpus(self) -> int:
@@ -97,16 +128,18 @@ class ResolvedEngine(Question):
 
 
 def release(version: str) -> tuple[int, int]:
-    """Major and minor of a vLLM version such as ``0.11.2+rhai1`` or ``v0.10.2``.
+    """Major and minor of a vLLM version such as ``0.11.2+rhai1``, ``v0.10.2`` or ``<0.7.1``.
+
+    What stands before the first digit does not count.
 
     Raises:
         ValueError: the text is no version.
 
     Examples:
-        >>> release("0.11.2+rhai1")
-        (0, 11)
+        >>> release("0.11.2+rhai1"), release("<0.7.1")
+        ((0, 11), (0, 7))
     """
-    found = re.match(r"v?(\d+)\.(\d+)", version.strip())
+    found = re.match(r"\D*(\d+)\.(\d+)", version)
     if found is None:
         raise ValueError(f"give vLLM's version as {NEWEST_VERSION}, not {version!r}")
     return int(found[1]), int(found[2])
@@ -157,6 +190,8 @@ def resolve(
             from 0.26 on only (vllm/config/model.py, ``is_prefix_caching_supported``).
     """
     tokens, seqs = default_batch_limits(gpu, engine.version)
+    if engine.performance_mode is PerformanceMode.THROUGHPUT:
+        tokens, seqs = 2 * tokens, 2 * seqs  # vllm/engine/arg_utils.py:3184
     max_model_len = engine.max_model_len or longest
     chunked = True if engine.enable_chunked_prefill is None else engine.enable_chunked_prefill
     max_num_seqs = engine.max_num_seqs or seqs

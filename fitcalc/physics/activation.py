@@ -134,5 +134,5 @@ def patch_release(version: str) -> tuple[int, int, int]:
         >>> patch_release("0.11.2+rhai1")
         (0, 11, 2)
     """
-    found = re.match(r"v?\d+\.\d+\.(\d+)", version.strip())
+    found = re.match(r"\D*\d+\.\d+\.(\d+)", version)
     return (*release(version), int(found[1]) if found else 0)

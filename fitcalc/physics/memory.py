@@ -25,19 +25,25 @@ from fitcalc.physics.kv_cache import (
     needed_bytes,
     num_blocks,
 )
+from fitcalc.physics.lora import lora_stage_bytes
 from fitcalc.physics.overheads import GpuColumns, Overheads, gpu_columns, overheads
-from fitcalc.physics.weights import Card, rank_weight_bytes
+from fitcalc.physics.weights import Card, Weights, rank_weight_bytes
 from fitcalc.units import GIB, Array, Values
 
 
 @dataclass(frozen=True, slots=True)
 class _Rank:
-    """What one rank holds: the rank of the pipeline stage that bounds the KV cache. [B]"""
+    """What one rank holds: the rank of the pipeline stage that bounds the KV cache. [B]
+
+    ``start`` is taken before vLLM looks, by its own context and by other processes; ``weights``
+    include the adapters' slots, ``lora``.
+    """
 
     visible: float
     requested: float
     start: float
     weights: float
+    lora: float
     activation: float
     non_torch: float
     cuda_graph: float
@@ -90,8 +96,9 @@ def kv_budget_bytes(  # noqa: PLR0917 - the three tables and what follows from t
     free = requested - over.in_budget
     offload = engine.cpu_offload_gb * GIB
     budget: Values = np.inf
-    for weights, block in zip(stage_weights, layout.stage_bytes, strict=True):
-        left = free - np.maximum(weights - offload, 0.0)
+    slots = lora_stage_bytes(model, engine)
+    for weights, lora, block in zip(stage_weights, slots, layout.stage_bytes, strict=True):
+        left = free - lora - np.maximum(weights - offload, 0.0)
         budget = np.minimum(budget, left * (layout.bytes_per_block / max(block, 1)))
     return budget
 
@@ -101,15 +108,30 @@ def memory_ledger(
     gpu: Gpu,
     engine: ResolvedEngine,
     coefficients: OverheadCoefficients | None = None,
+    *,
+    held: Weights | None = None,
+    reserved_bytes: float = 0.0,
 ) -> MemoryLedger | Rejection:
     """Account for one rank's memory, or say by how much the model does not fit.
 
     Refused where vLLM would not start: one request of ``max_model_len`` does not fit, or the card
     has less free than ``gpu_memory_utilization`` asks for.
+
+    Args:
+        model: The model.
+        gpu: The GPU.
+        engine: Settings, nothing left open.
+        coefficients: Fitted overheads; ``None`` = those of calibration/results/memory.toml.
+        held: Weights of a rank as a checkpoint's own headers say; ``None`` = from the config.
+        reserved_bytes: Kept by other processes on the card. vLLM looks what is free before it
+            starts and takes its share of the whole card, so they shrink the largest
+            ``gpu_memory_utilization``, not the KV cache under a smaller one. [B]
     """
     c = coefficients or load_overheads()
     layout = kv_layout(model, engine, load_kv_format(engine.kv_cache_dtype), gpu)
-    rank, layout = _binding_rank(model, gpu, engine, layout, c)
+    held = held or _counted(model, gpu, engine)
+    rank, layout = _binding_rank(model, gpu, engine, layout, c, held)
+    rank = replace(rank, start=rank.start + reserved_bytes)
     refusal = _refusal(rank, layout, engine)
     if refusal is not None:
         return refusal
@@ -136,28 +158,41 @@ def memory_ledger(
         kv_cache_bytes_p10=p10,
         kv_cache_bytes_p90=p90,
         fits="yes" if p10 >= needed_bytes(layout) else "tight",
+        lora_bytes=rank.lora,
+        reserved_bytes=reserved_bytes,
     )
 
 
-def _binding_rank(
-    model: LlmModel, gpu: Gpu, engine: ResolvedEngine, layout: KvLayout, c: OverheadCoefficients
-) -> tuple[_Rank, KvLayout]:
-    """Return the rank that holds the fewest blocks, and the layout with that rank's blocks."""
-    weight_format = load_weight_format(engine.weight_format)
-    card = Card(gpu.capability, rocm=gpu.vendor is Vendor.AMD)
-    held = rank_weight_bytes(
+def _counted(model: LlmModel, gpu: Gpu, engine: ResolvedEngine) -> Weights:
+    """Weights of a rank as counted from the model's config."""
+    return rank_weight_bytes(
         model,
-        weight_format,
+        load_weight_format(engine.weight_format),
         tp=engine.tensor_parallel_size,
         pp=engine.pipeline_parallel_size,
         dp=engine.data_parallel_size,
         enable_expert_parallel=engine.enable_expert_parallel,
-        gpu=card,
+        gpu=Card(gpu.capability, rocm=gpu.vendor is Vendor.AMD),
         mtp=engine.num_speculative_tokens > 0,
     )
+
+
+def _binding_rank(  # noqa: PLR0917 - the tables, what follows from them, and the weights
+    model: LlmModel,
+    gpu: Gpu,
+    engine: ResolvedEngine,
+    layout: KvLayout,
+    c: OverheadCoefficients,
+    held: Weights,
+) -> tuple[_Rank, KvLayout]:
+    """Return the rank that holds the fewest blocks, and the layout with that rank's blocks."""
     columns = gpu_columns((gpu,), c)
-    over = overheads(model, weight_format, engine, columns, c)
-    ranks = [_rank(columns, over, engine, stage) for stage in held.stages]
+    over = overheads(model, load_weight_format(engine.weight_format), engine, columns, c)
+    slots = lora_stage_bytes(model, engine)
+    ranks = [
+        _rank(columns, over, engine, stage, lora)
+        for stage, lora in zip(held.stages, slots, strict=True)
+    ]
     blocks = [r.kv / max(b, 1) for r, b in zip(ranks, layout.stage_bytes, strict=True)]
     binding = blocks.index(min(blocks))
     size = layout.stage_bytes[binding]
@@ -167,14 +202,17 @@ def _binding_rank(
     return ranks[binding], replace(layout, bytes_per_block=size, kv_bytes_per_token=per_token)
 
 
-def _rank(columns: GpuColumns, over: Overheads, engine: ResolvedEngine, weights: float) -> _Rank:
+def _rank(
+    columns: GpuColumns, over: Overheads, engine: ResolvedEngine, weights: float, lora: float
+) -> _Rank:
     visible = float(columns.visible[0])
     requested = float(np.ceil(engine.gpu_memory_utilization * visible))
     rank = _Rank(
         visible=visible,
         requested=requested,
         start=float(columns.start[0]),
-        weights=max(weights - engine.cpu_offload_gb * GIB, 0.0),
+        weights=max(weights - engine.cpu_offload_gb * GIB, 0.0) + lora,
+        lora=lora,
         activation=_scalar(over.activation),
         non_torch=_scalar(over.non_torch),
         cuda_graph=_scalar(over.cuda_graph),

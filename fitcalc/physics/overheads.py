@@ -17,7 +17,7 @@ from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.gpu import Gpu, Vendor
 from fitcalc.catalog.model import LlmModel
 from fitcalc.catalog.overheads import OverheadCoefficients
-from fitcalc.inputs.engine import ResolvedEngine, release
+from fitcalc.inputs.engine import PerformanceMode, ResolvedEngine, release
 from fitcalc.physics.activation import activation_bytes
 from fitcalc.units import Array, Values
 
@@ -25,6 +25,7 @@ _GRAPH_FINE, _GRAPH_COARSE, _GRAPH_TURN = 8, 16, 256
 _GRAPH_LARGEST, _GRAPH_LARGEST_BLACKWELL = 512.0, 1024.0
 _BLACKWELL = 10
 _GRAPHS_OF_512 = 51.0
+_INTERACTIVE_SIZES = 32.0
 _FUSED_CAPABILITIES = (9.0, 10.0)
 
 
@@ -121,20 +122,25 @@ def overheads(
     )
 
 
-def graph_sizes(max_num_seqs: Values, largest: Values = _GRAPH_LARGEST) -> Values:
+def graph_sizes(
+    max_num_seqs: Values, largest: Values = _GRAPH_LARGEST, *, every: float = 0.0
+) -> Values:
     """Batch sizes that are captured: 1, 2, 4, every 8 below 256, every 16 up to the largest. [1]
 
     The largest is 512, or 1024 on data-centre Blackwell from vLLM 0.28 on, and at most twice
-    max_num_seqs (vllm/config/vllm.py, ``_set_cudagraph_sizes``).
+    max_num_seqs (vllm/config/vllm.py, ``_set_cudagraph_sizes``). With ``every``, every size up to
+    it is captured too.
 
     Examples:
-        >>> float(graph_sizes(1024.0))
-        51.0
+        >>> float(graph_sizes(1024.0)), float(graph_sizes(1024.0, every=32.0))
+        (51.0, 76.0)
     """
     most = np.minimum(2.0 * max_num_seqs, largest)
     fine = np.floor(np.minimum(most, _GRAPH_TURN - 1) / _GRAPH_FINE)
     coarse = np.maximum(np.floor((most - _GRAPH_TURN) / _GRAPH_COARSE) + 1, 0.0)
-    sizes: Values = np.minimum(most, 3.0) + fine + coarse
+    first = np.minimum(most, every)
+    small = np.maximum(first - np.floor(first / _GRAPH_FINE), np.minimum(most, 3.0))
+    sizes: Values = small + fine + coarse
     return sizes
 
 
@@ -147,7 +153,8 @@ def graph_bytes(
 ) -> Values:
     """CUDA graphs of every captured size; none with --enforce-eager. [B]
 
-    On ROCm no estimate is taken off the budget.
+    On ROCm no estimate is taken off the budget. With LoRA every size is captured with and without
+    adapters (vllm/v1/worker/gpu/cudagraph_utils.py, ``lora_capture_cases``).
     """
     if engine.enforce_eager:
         return np.zeros_like(gpus.amd * max_num_seqs)
@@ -158,4 +165,8 @@ def graph_bytes(
     per_size = (gpus.amd * amd + (1 - gpus.amd) * nvidia) / _GRAPHS_OF_512
     more = gpus.blackwell if version >= (0, 28) else 0.0
     largest: Values = _GRAPH_LARGEST + more * (_GRAPH_LARGEST_BLACKWELL - _GRAPH_LARGEST)
-    return per_size * layers * graph_sizes(max_num_seqs, largest)
+    if engine.enable_lora:
+        per_size = 2.0 * per_size
+    interactive = engine.performance_mode is PerformanceMode.INTERACTIVITY
+    every = _INTERACTIVE_SIZES if interactive else 0.0
+    return per_size * layers * graph_sizes(max_num_seqs, largest, every=every)

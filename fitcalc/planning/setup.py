@@ -15,8 +15,9 @@ from fitcalc.catalog.formats import (
     load_kv_format,
     load_weight_format,
 )
-from fitcalc.catalog.gpu import Gpu, load_gpu
+from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.link import LinkKind
+from fitcalc.catalog.mig import load_device
 from fitcalc.catalog.model import LlmModel, load_model
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
@@ -70,7 +71,7 @@ def set_up(model: ModelName | LlmModel, gpu: str | Gpu, engine: EngineArgs) -> S
         InvalidValue: max_model_len beyond the model's own.
     """
     llm = model if isinstance(model, LlmModel) else load_model(model)
-    card = gpu if isinstance(gpu, Gpu) else load_gpu(gpu)
+    card = gpu if isinstance(gpu, Gpu) else load_device(gpu)
     weight = weight_format(llm, card, engine)
     kv = kv_format(llm, engine)
     refused = unsupported(weight, kv, card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from fitcalc.inputs.engine import ResolvedEngine, release
+from fitcalc.inputs.engine import PerformanceMode, ResolvedEngine, release
 
 _ASYNC_BY_DEFAULT = (0, 14)
 
@@ -64,24 +64,29 @@ def _layout(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
 
 
 def _memory(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
-    pinned = engine.kv_cache_memory_bytes
+    pinned, offloading = engine.kv_cache_memory_bytes, engine.kv_offloading_size
     return [
         ("gpu-memory-utilization", f"{engine.gpu_memory_utilization:.6g}", pinned is None),
         ("kv-cache-memory-bytes", str(int(pinned or 0)), pinned is not None),
         ("block-size", str(engine.block_size), engine.block_size is not None),
         ("cpu-offload-gb", f"{engine.cpu_offload_gb:.6g}", engine.cpu_offload_gb > 0),
+        ("kv-offloading-size", f"{offloading or 0:.6g}", offloading is not None),
     ]
 
 
 def _switches(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
     async_default = release(engine.version) >= _ASYNC_BY_DEFAULT
     async_flag = "async-scheduling" if engine.async_scheduling else "no-async-scheduling"
-    drafts = engine.num_speculative_tokens
+    drafts, mode = engine.num_speculative_tokens, engine.performance_mode.value
     return [
         ("no-enable-prefix-caching", "", not engine.enable_prefix_caching),
         ("no-enable-chunked-prefill", "", not engine.enable_chunked_prefill),
         (async_flag, "", engine.async_scheduling != async_default),
         ("enforce-eager", "", engine.enforce_eager),
+        ("performance-mode", mode, engine.performance_mode is not PerformanceMode.BALANCED),
+        ("enable-lora", "", engine.enable_lora),
+        ("max-loras", str(engine.max_loras), engine.enable_lora),
+        ("max-lora-rank", str(engine.max_lora_rank), engine.enable_lora),
         ("spec-method", "mtp", drafts > 0),
         ("spec-tokens", str(drafts), drafts > 0),
     ]
