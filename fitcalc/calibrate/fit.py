@@ -136,6 +136,7 @@ def fit_moe(
         given = values if routing is None else {**values, **routing._asdict()}
         law = MoeLaw(peak_flops=peak_flops, bandwidth=bandwidth, **given)
         evenly = experts_s(tokens * topk / ep, each, params, width, weight_bytes, law)
+        evenly = evenly + law.ep_s * (ep > 1)
         skewed = moe_s(tokens, hidden, inter, topk, experts, weight_bytes, law, tp=tp, ep=ep)
         return np.where(even, evenly, skewed)
 
@@ -145,6 +146,7 @@ def fit_moe(
         "t0_s": Start(1.5e-5, 1e-6, 3e-4),
         "rows_half": Start(16.0, 0.01, 256.0),
         "passes": Start(2.0, 0.01, 64.0),
+        "ep_s": Start(2e-6, 1e-8, 1e-4),
     }
     if routing is None:
         free = {"dispersion": Start(1.0, 0.05, 50.0), "imbalance": Start(1.0, 0.01, 8.0)}

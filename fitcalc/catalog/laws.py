@@ -84,6 +84,7 @@ class MoeLaw(NamedTuple):
         passes: Reads and writes of the routed rows outside the GEMMs. [1]
         dispersion: Evenness of the routing; infinite = every expert equally popular. [1]
         imbalance: Relative spread of the experts' loads; 0 = even. [1]
+        ep_s: Further floor where ranks hold whole experts and must find their own rows. [s]
     """
 
     peak_flops: Values
@@ -95,6 +96,7 @@ class MoeLaw(NamedTuple):
     passes: Values
     dispersion: Values
     imbalance: Values
+    ep_s: Values = 0.0
 
 
 class MemoryLaw(NamedTuple):

@@ -39,8 +39,17 @@ _LOGIT_BYTES = 4.0
 """The sampler works in 32 bits: vllm/v1/worker/gpu/sample/sampler.py:242. [B]"""
 _NORM_PASSES = 4.0
 """A fused residual-add and norm reads two rows and writes two. [rows]"""
+_KERNELS_PER_WIDE_NORM = 2.0
+"""Sums of squares before the ranks add them, scaling after. [1]"""
 _KERNELS_PER_LAYER = 5.0
 """Norm, rotary, cache write, norm, activation: what stays beside GEMMs and attention. [1]"""
+
+_FUSED_FORMATS = frozenset({"fp8", "int8"})
+"""Formats with a scale a row or tensor: GEMMs were timed with the quantization of their input as a
+kernel of its own, but vLLM fuses it into the norm or activation before
+(vllm/compilation/passes/fusion; where custom operators are off, torch.compile does)."""
+_AFTER_ATTENTION = frozenset({"o_proj", "gdn_out_proj", "mamba_out_proj"})
+"""Their input comes from attention, which quantizes nothing."""
 
 
 class DeviceLaws(NamedTuple):
@@ -122,7 +131,7 @@ def step_model(
         enable_expert_parallel=split.enable_expert_parallel,
     )  # fmt: skip
     return StepModel(
-        gemms=_gemms(products, model, size, ops),
+        gemms=_gemms(products, model, weight, size, ops),
         head=_head(products.lm_head, size, ops),
         attention=_attention(model, kv, split, ops),
         experts=_experts(products, model, split, size, ops),
@@ -132,18 +141,24 @@ def step_model(
     )
 
 
-def _gemms(products: RankGemms, model: LlmModel, size: float, laws: DeviceLaws) -> GemmTerm:
-    merged: dict[tuple[float, float, bool], float] = {}
+def _gemms(
+    products: RankGemms, model: LlmModel, weight: WeightFormat, size: float, laws: DeviceLaws
+) -> GemmTerm:
+    merged: dict[tuple[float, float, bool, bool], float] = {}
     for layer, count in zip(products.layers, model.layer_counts, strict=True):
         for gemm in layer:
             if gemm.kind is not TensorKind.EXPERT:
-                key = (gemm.n, gemm.k, gemm.quantized)
+                fused = weight.id in _FUSED_FORMATS and gemm.label not in _AFTER_ATTENTION
+                key = (gemm.n, gemm.k, gemm.quantized, gemm.quantized and fused)
                 merged[key] = merged.get(key, 0.0) + count * gemm.count
-    n, k, quantized = _columns(merged)
-    stored_bytes = np.where(quantized > 0, size, ACTIVATION_BYTES)
-    law = GemmLaw(
-        *(np.where(quantized > 0, a, b) for a, b in zip(laws.gemm, laws.plain, strict=True))
+    n, k, *marks = _columns(merged)
+    quantized, fused_rows = (mark > 0 for mark in marks)
+    law = GemmLaw(*(np.where(quantized, a, b) for a, b in zip(laws.gemm, laws.plain, strict=True)))
+    law = law._replace(
+        passes=np.where(fused_rows, 0.0, law.passes),
+        t0_s=np.where(fused_rows, np.minimum(laws.plain.t0_s, law.t0_s), law.t0_s),
     )
+    stored_bytes = np.where(quantized, size, ACTIVATION_BYTES)
     return GemmTerm(n, k, stored_bytes, np.array(list(merged.values())), law)
 
 
@@ -234,7 +249,8 @@ def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws) -> GlueTerm:
         token_bytes=moved,
         state_bytes=states,
         row_bytes=_SAMPLER_PASSES * _LOGIT_BYTES * model.vocab_size,
-        kernels=_KERNELS_PER_LAYER * model.num_hidden_layers,
+        kernels=_KERNELS_PER_LAYER * model.num_hidden_layers
+        + _KERNELS_PER_WIDE_NORM * _wide_norms(model),
         law=laws.glue,
     )
 
@@ -268,7 +284,7 @@ def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
 def _wide_norms(model: LlmModel) -> int:
     """Layers that normalize all heads together, for which ranks must add up their squares. [1]
 
-    vLLM 0.33.0 model_executor/layers/mamba/linear_attn.py, MiniMaxText01RMSNormTP.forward_qk.
+    vLLM 0.33.0 model_executor/layers/minimax_rms_norm/rms_norm_tp.py.
     """
     wide = 0
     for layer, count in zip(model.layers, model.layer_counts, strict=True):

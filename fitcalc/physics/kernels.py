@@ -257,8 +257,8 @@ def moe_s(  # noqa: PLR0917 - the factors of one formula
 
     $$r = \frac{m k f}{ep}, \qquad e = \max\left(1, \frac{E}{ep} \, touched(m)\right)$$
 
-    rows and touched experts of the busiest rank, for which the step waits (``experts_s``).
-    Only touched experts are read.
+    rows and touched experts of the busiest rank, for which the step waits (``experts_s``); with
+    ep > 1 also ``ep_s``. Only touched experts are read.
 
     Args:
         tokens: Tokens that meet at the experts: of all ranks of the expert group, $m$. [tokens]
@@ -283,7 +283,8 @@ def moe_s(  # noqa: PLR0917 - the factors of one formula
     touched: Values = np.maximum(share * experts / ep, present(tokens))
     params = matrices * hidden_size * moe_intermediate_size / tp
     width = hidden_size + moe_intermediate_size / tp
-    return experts_s(rows, touched, params, width, weight_bytes_per_param, law)
+    finding = law.ep_s * present(np.maximum(ep - 1.0, 0.0) * tokens)
+    return finding + experts_s(rows, touched, params, width, weight_bytes_per_param, law)
 
 
 def experts_s(  # noqa: PLR0917 - the factors of one formula

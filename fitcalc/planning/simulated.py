@@ -9,7 +9,7 @@ from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
 from fitcalc.planning.bottleneck import time_shares
-from fitcalc.planning.predict import (
+from fitcalc.planning.server import (
     beyond_length,
     interval_of,
     ledger_of,

@@ -9,11 +9,11 @@ import numpy as np
 
 from fitcalc.errors import InvalidValue, UnknownName
 from fitcalc.inputs.trace import Tokens, Trace
+from fitcalc.physics.step import StepTimes
 from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop
 from fitcalc.simulation.engine import Engine, Progress
 from fitcalc.simulation.records import Records, merged, records
 from fitcalc.simulation.scheduler import SchedulerSettings
-from fitcalc.simulation.timeline import StepModel
 from fitcalc.units import Array
 
 
@@ -26,7 +26,7 @@ class Router(StrEnum):
 
 
 def simulate_requests(
-    model: StepModel,
+    model: StepTimes,
     trace: Trace,
     settings: SchedulerSettings,
     *,
@@ -37,6 +37,7 @@ def simulate_requests(
     router: str = Router.ROUND_ROBIN,
     seed: int = 0,
     frontend_delays: bool = True,
+    tokenized_in_turn: bool = False,
     skip: bool = True,
     progress: Progress | None = None,
 ) -> Records:
@@ -55,6 +56,8 @@ def simulate_requests(
         seed: Of the random router.
         frontend_delays: Whether the front end's time passes before the scheduler sees a request,
             so that a closed loop keeps Little's law; otherwise it is added to latencies only.
+        tokenized_in_turn: Whether the first requests of a closed loop, all sent at 0 s, wait for
+            each other in the front end, whose time beyond that of an empty prompt is tokenizing.
         skip: Whether to time many steps at once; the answer is the same.
         progress: Told the share of requests that have ended, of each replica in turn.
 
@@ -70,6 +73,9 @@ def simulate_requests(
         raise InvalidValue("concurrency", concurrency, "give a whole number above 0")
     outside = np.broadcast_to(model.frontend_s(trace.isl.astype(np.float64)), len(trace))
     frontend = np.array(outside, dtype=np.float64)
+    if concurrency is not None and tokenized_in_turn:
+        tokenizing = frontend - np.asarray(model.frontend_s(0.0))
+        frontend += _behind(tokenizing[:concurrency], len(trace), replicas)
     delays = frontend if frontend_delays else np.zeros(len(trace))
 
     def engine(part: Trace, loop: OpenLoop) -> Engine:
@@ -118,6 +124,22 @@ def _clients(concurrency: int, replicas: int, replica: int) -> int:
             "concurrency", concurrency, f"give at least one client each of {replicas}"
         )
     return clients
+
+
+def _behind(tokenizing: Array, count: int, replicas: int) -> Array:
+    """Time for which the first clients, all sent at 0 s, wait to be tokenized one by one. [s]
+
+    vLLM's front end tokenizes in one thread (vllm/config/model.py, ``renderer_num_workers``).
+
+    Examples:
+        >>> _behind(np.array([1.0, 2.0, 3.0]), 4, 1).tolist()
+        [0.0, 1.0, 3.0, 0.0]
+    """
+    waits = np.zeros(count)
+    for replica in range(replicas):
+        mine = tokenizing[replica::replicas]
+        waits[replica : len(tokenizing) : replicas] = np.cumsum(mine) - mine
+    return waits
 
 
 def _loop(trace: Trace, delays: Array, clients: int | None) -> OpenLoop:

@@ -56,6 +56,7 @@ moe_laws = st.builds(
     st.floats(0, 8),
     st.floats(0.2, 1e6),
     st.floats(0, 4),
+    floors,
 )
 experts = st.sampled_from([(8, 2), (32, 4), (128, 8), (256, 8), (512, 10)])
 
@@ -120,7 +121,7 @@ def test_twice_the_hardware_takes_half_the_time(
     gemm = gemm._replace(t0_s=0.0)
     twice = gemm._replace(peak_flops=2 * gemm.peak_flops, bandwidth=2 * gemm.bandwidth)
     assert gemm_s(m, 4096, 4096, 2.0, twice) == half(gemm_s(m, 4096, 4096, 2.0, gemm))
-    moe = moe._replace(t0_s=0.0)
+    moe = moe._replace(t0_s=0.0, ep_s=0.0)
     quick = moe._replace(peak_flops=2 * moe.peak_flops, bandwidth=2 * moe.bandwidth)
     slow = moe_s(m, 4096, 1536, 8, 128, 1.0, moe)
     assert moe_s(m, 4096, 1536, 8, 128, 1.0, quick) == half(slow)
