@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,30 @@ class Batch:
         """Return the decodes alone."""
         none = np.zeros_like(self.prefill_tokens)
         return Batch(self.decodes, self.context, none, none, none)
+
+
+class StepTimes(Protocol):
+    """Whatever tells the time of a step: a ``StepModel``, or a law in a test."""
+
+    @property
+    def stages(self) -> Values:
+        """Pipeline stages. [1]"""
+        ...
+
+    def step_s(
+        self,
+        decodes: Values,
+        context: Values,
+        prefill_tokens: Values = 0.0,
+        prefill_work: Values = 0.0,
+        prefills: Values = 0.0,
+    ) -> Values:
+        """Time of a step, as ``StepModel.step_s``. [s]"""
+        ...
+
+    def frontend_s(self, prompt_tokens: Values) -> Values:
+        """Time of a request outside the engine. [s]"""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
 from fitcalc.planning.bottleneck import time_shares
-from fitcalc.planning.predict import closed_form, ledger_of, profile_of, share_of_rank, step_of
+from fitcalc.planning.server import closed_form, ledger_of, profile_of, share_of_rank, step_of
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.goodput import state_of
 from fitcalc.queueing.profile import Profile

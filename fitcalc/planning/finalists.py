@@ -17,7 +17,7 @@ from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
 from fitcalc.planning.cost import Bill, usd_per_million
 from fitcalc.planning.evaluate import Found, Search, stack_of
-from fitcalc.planning.predict import ledger_of, prediction, request_bytes
+from fitcalc.planning.server import ledger_of, prediction, request_bytes
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command
 from fitcalc.queueing.predict import Felt, felt_at

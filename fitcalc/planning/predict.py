@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-
-from fitcalc.answers import (
-    Bottleneck,
-    Interval,
-    Limit,
-    MemoryLedger,
-    Percentiles,
-    Prediction,
-    Rejection,
-)
-from fitcalc.catalog.accuracy import spread
+from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.build import calibrated, step_model
-from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
-from fitcalc.physics.memory import memory_ledger
-from fitcalc.physics.step import StepModel
-from fitcalc.planning.bottleneck import bottleneck, time_shares
-from fitcalc.planning.setup import ModelName, Setup, set_up
-from fitcalc.queueing.predict import Felt, felt
-from fitcalc.queueing.profile import Profile, profile
+from fitcalc.planning.server import beyond_length, closed_form, ledger_of
+from fitcalc.planning.setup import ModelName, set_up
+from fitcalc.planning.simulated import simulated_prediction
 
 METHODS = ("auto", "closed_form", "simulation")
 
@@ -89,126 +71,5 @@ def predict(
         return too_long
     counted = traffic.concurrency is not None and traffic.num_requests is not None
     if method == "simulation" or (method == "auto" and counted):
-        from fitcalc.planning.simulated import simulated_prediction  # noqa: PLC0415 - only then
-
         return simulated_prediction(setup, ledger, traffic, seed=seed)
     return closed_form(setup, ledger, traffic)
-
-
-def ledger_of(setup: Setup) -> MemoryLedger | Rejection:
-    """Return the ledger of a resolved configuration."""
-    return memory_ledger(setup.model, setup.gpu, setup.engine)
-
-
-def step_of(setup: Setup) -> StepModel:
-    """Return the step times of a resolved configuration."""
-    return step_model(
-        setup.model,
-        [setup.gpu],
-        setup.weight,
-        setup.kv,
-        setup.split,
-        asynchronous=setup.engine.async_scheduling,
-    )
-
-
-def beyond_length(setup: Setup, traffic: Traffic) -> Rejection | None:
-    """Say so where requests are longer than the server accepts. [tokens]"""
-    longest = setup.engine.max_model_len
-    mean = traffic.context
-    if mean <= longest:
-        return None
-    reason = (
-        f"requests of {mean:,.0f} tokens pass max_model_len {longest:,}; raise it or shorten them"
-    )
-    return Rejection(limit=Limit.CONTEXT, needed=mean, available=longest, reason=reason)
-
-
-def share_of_rank(setup: Setup, traffic: Traffic) -> Traffic:
-    """Return what reaches one data-parallel rank, an engine of its own."""
-    ranks = setup.engine.data_parallel_size
-    if ranks == 1:
-        return traffic
-    if traffic.qps is not None:
-        return traffic.replace(qps=traffic.qps / ranks)
-    return traffic.replace(concurrency=max(1, round((traffic.concurrency or 1) / ranks)))
-
-
-def request_bytes(setup: Setup, tokens: float) -> float:
-    """KV bytes that a running request of so many tokens holds on one rank. [B]"""
-    layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
-    return max(float(kv_bytes_per_request(layout, tokens)), 1.0)
-
-
-def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
-    """Return the closed form's profile of one data-parallel rank."""
-    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic.held)
-    return profile(
-        step_of(setup),
-        traffic,
-        np.array([min(float(setup.engine.max_num_seqs), fitting)]),
-        np.array([float(setup.engine.max_num_batched_tokens)]),
-        prefix_caching=setup.engine.enable_prefix_caching,
-    )
-
-
-def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Prediction | Rejection:
-    """Predict in closed form (fitcalc.queueing)."""
-    share = share_of_rank(setup, traffic)
-    server = profile_of(setup, ledger, share)
-    found = felt(server, share)[0]
-    if not found.stable:
-        ranks = setup.engine.data_parallel_size
-        return saturated(traffic.qps or 0.0, found.capacity * ranks)
-    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
-    return prediction(setup, ledger, found, share, shares)
-
-
-def saturated(rate: float, capacity: float) -> Rejection:
-    """Say that a rate is above the largest stable one. [1/s]"""
-    reason = f"{rate:.4g} requests/s reach a server that completes at most {capacity:.4g}"
-    return Rejection(limit=Limit.SATURATION, needed=rate, available=capacity, reason=reason)
-
-
-def prediction(
-    setup: Setup,
-    ledger: MemoryLedger,
-    found: Felt,
-    traffic: Traffic,
-    shares: Mapping[Bottleneck, float],
-) -> Prediction:
-    """Dress what one data-parallel rank's users feel as the server's prediction."""
-    ranks = setup.engine.data_parallel_size
-    rate = found.requests_per_s * ranks
-    held = request_bytes(setup, traffic.held)
-    fitting = ledger.kv_cache_bytes / held
-    return Prediction(
-        stable=found.stable,
-        ttft_ms=found.ttft,
-        itl_ms=found.itl,
-        tpot_ms=found.tpot,
-        e2e_ms=found.e2e,
-        requests_per_s=rate,
-        output_tokens_per_s=rate * traffic.osl.mean,
-        total_tokens_per_s=rate * traffic.context,
-        steady_batch=found.steady_batch * ranks,
-        utilization=found.utilization,
-        kv_cache_tokens=ledger.kv_cache_tokens * ranks,
-        max_concurrency=ledger.max_concurrency * ranks,
-        kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
-        bottleneck=bottleneck(shares, found, slots_bind=fitting >= setup.engine.max_num_seqs),
-        calibrated=calibrated(setup.gpu, setup.weight),
-        method="closed_form",
-        interval=interval_of(setup, found.ttft, found.tpot),
-    )
-
-
-def interval_of(setup: Setup, ttft: Percentiles, tpot: Percentiles) -> Interval:
-    """Return the 80 % interval of the means, from residuals of the prediction's class. [ms]"""
-    kind = calibrated(setup.gpu, setup.weight)
-    first = spread("ttft", kind, is_moe=setup.model.is_moe)
-    each = spread("tpot", kind, is_moe=setup.model.is_moe)
-    return Interval(
-        ttft_ms=(ttft.mean * first.low, ttft.mean * first.high),
-        tpot_ms=(tpot.mean * each.low, tpot.mean * each.high),
-    )

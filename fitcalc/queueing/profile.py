@@ -7,10 +7,11 @@ planner asks thousands of servers at once and a single prediction is a table of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fitcalc.physics.step import StepTimes
 from fitcalc.units import Array, Values
 
 if TYPE_CHECKING:
@@ -21,30 +22,6 @@ NODES: Array = np.array(
     dtype=np.float64,
 )
 """Batch sizes at which a server is evaluated; between them everything is a straight line."""
-
-
-class StepTimes(Protocol):
-    """Whatever tells the time of an engine step (fitcalc.physics.step, or a law in a test)."""
-
-    @property
-    def stages(self) -> Values:
-        """Pipeline stages. [1]"""
-        ...
-
-    def step_s(
-        self,
-        decodes: Values,
-        context: Values,
-        prefill_tokens: Values = 0.0,
-        prefill_work: Values = 0.0,
-        prefills: Values = 0.0,
-    ) -> Array:
-        """Time of a step. [s]"""
-        ...
-
-    def frontend_s(self, prompt_tokens: Values) -> Values:
-        """Time a request spends outside the engine before its first token. [s]"""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +97,14 @@ def profile(
         prompt * cached + prompt**2 * (1.0 + _cv2(traffic.isl.mean, traffic.isl.second_moment)) / 2
     )
     decode = np.where(nodes > 0, step.step_s(nodes, context), 0.0)
-    mixed = step.step_s(nodes, context, tokens, share * pairs, np.minimum(share, room))
+    mixed: Array = np.asarray(
+        step.step_s(nodes, context, tokens, share * pairs, np.minimum(share, room))
+    )
     chunks = np.maximum(np.ceil(prompt / room), 1.0)
     one = np.minimum(prompt, room)
-    chunk = step.step_s(nodes, context, one, one / prompt * pairs, np.minimum(one / prompt, 1.0))
+    chunk: Array = np.asarray(
+        step.step_s(nodes, context, one, one / prompt * pairs, np.minimum(one / prompt, 1.0))
+    )
     rows = mixed.shape
     prefill = np.maximum(mixed - decode, 0.0) / share
     return Profile(

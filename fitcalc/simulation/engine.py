@@ -16,10 +16,11 @@ import numpy as np
 
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.trace import Trace
+from fitcalc.physics.step import StepTimes
 from fitcalc.simulation.arrivals import OpenLoop
 from fitcalc.simulation.blocks import BlockPool, HashedBlockPool
 from fitcalc.simulation.scheduler import Requests, Scheduler, SchedulerSettings
-from fitcalc.simulation.timeline import StepModel, Timeline
+from fitcalc.simulation.timeline import Timeline
 
 Progress = Callable[[float], None]
 
@@ -40,7 +41,7 @@ class Engine:
 
     def __init__(
         self,
-        model: StepModel,
+        model: StepTimes,
         trace: Trace,
         settings: SchedulerSettings,
         arrivals: OpenLoop,

@@ -8,36 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from fitcalc.units import Array, Values
-
-
-class StepModel(Protocol):
-    """What the simulation needs to know of a model on a GPU: how long things take."""
-
-    def step_s(
-        self,
-        decodes: Values,
-        context: Values,
-        prefill_tokens: Values = 0.0,
-        prefill_work: Values = 0.0,
-        prefills: Values = 0.0,
-    ) -> Values:
-        """Time of an engine step. [s]
-
-        Args:
-            decodes: Sequences that decode one token. [1]
-            context: KV tokens they attend to, together. [tokens]
-            prefill_tokens: Prompt tokens computed. [tokens]
-            prefill_work: Sum over the chunks of n * computed + n^2 / 2. [tokens^2]
-            prefills: Prompts that get their first token. [1]
-        """
-
-    def frontend_s(self, prompt_tokens: Values) -> Values:
-        """Time of a request outside the engine: HTTP, tokenization, first detokenization. [s]"""
+from fitcalc.physics.step import StepTimes
+from fitcalc.units import Array
 
 
 class Steps(NamedTuple):
@@ -67,7 +43,7 @@ class Timeline:
         timed: Steps that have a time. [1]
     """
 
-    def __init__(self, model: StepModel) -> None:
+    def __init__(self, model: StepTimes) -> None:
         """Start the clock at 0 s."""
         self._model = model
         self.steps: list[Steps] = []

@@ -14,7 +14,7 @@ from fitcalc.catalog.model import load_model
 from fitcalc.physics.build import step_model
 from fitcalc.physics.step import StepModel, gather, take
 from fitcalc.physics.weights import Parallel
-from fitcalc.planning.predict import step_of
+from fitcalc.planning.server import step_of
 from fitcalc.planning.setup import Setup, set_up
 
 GPUS = st.sampled_from(gpu_ids())

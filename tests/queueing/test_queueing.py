@@ -33,7 +33,7 @@ class Linear:
     context: float = 2e-9
     token: float = 3e-5
     pair: float = 1e-10
-    stages: float = 1.0
+    stages: Values = 1.0
 
     def step_s(
         self,

@@ -22,6 +22,7 @@ class LinearLaw:
     token: float = 4e-5
     frontend: float = 0.0
     calls: int = 0
+    stages: Values = 1.0
 
     def step_s(
         self,
