@@ -23,14 +23,14 @@ from fitcalc.catalog.laws import (
 )
 from fitcalc.catalog.link import inter_node_link
 from fitcalc.catalog.model import Attention, LlmModel, State, TensorKind
-from fitcalc.physics.host import host_term
+from fitcalc.physics.host import host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
 from fitcalc.physics.kv_layers import attention_bytes_per_token, state_bytes
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.terms import AttentionTerm, GemmTerm, GlueTerm, LinkTerm, MoeTerm
 from fitcalc.physics.weights import Parallel, stored
-from fitcalc.units import MAX_TOKENS, Array
+from fitcalc.units import MAX_TOKENS, Array, Values
 
 NO_WINDOW = float(MAX_TOKENS)
 """A window longer than any context. [tokens]"""
@@ -39,6 +39,8 @@ _LOGIT_BYTES = 4.0
 """The sampler works in 32 bits: vllm/v1/worker/gpu/sample/sampler.py:242. [B]"""
 _NORM_PASSES = 4.0
 """A fused residual-add and norm reads two rows and writes two. [rows]"""
+_NORMS_PER_LAYER = 2.0
+_FUSING_CAPABILITY = (10.0, 11.0)
 _KERNELS_PER_WIDE_NORM = 2.0
 """Sums of squares before the ranks add them, scaling after. [1]"""
 _KERNELS_PER_LAYER = 5.0
@@ -135,7 +137,7 @@ def step_model(
         head=_head(products.lm_head, size, ops),
         attention=_attention(model, kv, split, ops),
         experts=_experts(products, model, split, size, ops),
-        glue=_glue(model, split, flat),
+        glue=_glue(model, split, flat, _fuses_norms(gpus, split, stacked=stacked)),
         links=_links(model, split, flat),
         host=host_term(asynchronous=asynchronous),
     )
@@ -155,6 +157,7 @@ def _gemms(
     quantized, fused_rows = (mark > 0 for mark in marks)
     law = GemmLaw(*(np.where(quantized, a, b) for a, b in zip(laws.gemm, laws.plain, strict=True)))
     law = law._replace(
+        eta_flops=law.eta_flops * serving().clock,
         passes=np.where(fused_rows, 0.0, law.passes),
         t0_s=np.where(fused_rows, np.minimum(laws.plain.t0_s, law.t0_s), law.t0_s),
     )
@@ -235,7 +238,18 @@ def _columns(cells: Iterable[tuple[float, ...]]) -> list[Array]:
     return [np.array(column, dtype=np.float64) for column in zip(*cells, strict=True)]
 
 
-def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws) -> GlueTerm:
+def _fuses_norms(gpus: Sequence[Gpu], split: Parallel, *, stacked: bool) -> Values:
+    """1 where vLLM runs each all-reduce and the norm after it as one kernel, 0 elsewhere.
+
+    vLLM 0.33.0 compilation/passes/fusion/allreduce_rms_fusion.py; only Blackwell has it throughout
+    the versions that were measured.
+    """
+    low, high = _FUSING_CAPABILITY
+    does = [float(split.tp > 1 and low <= gpu.capability < high) for gpu in gpus]
+    return np.array(does)[:, None] if stacked else does[0]
+
+
+def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws, fuses: Values) -> GlueTerm:
     moved, states = 0.0, 0.0
     for layer, count in zip(model.layers, model.layer_counts, strict=True):
         width = 2.0 * _NORM_PASSES * model.hidden_size + 3.0 * layer.intermediate_size / split.tp
@@ -249,7 +263,7 @@ def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws) -> GlueTerm:
         token_bytes=moved,
         state_bytes=states,
         row_bytes=_SAMPLER_PASSES * _LOGIT_BYTES * model.vocab_size,
-        kernels=_KERNELS_PER_LAYER * model.num_hidden_layers
+        kernels=(_KERNELS_PER_LAYER - _NORMS_PER_LAYER * fuses) * model.num_hidden_layers
         + _KERNELS_PER_WIDE_NORM * _wide_norms(model),
         law=laws.glue,
     )
@@ -274,6 +288,7 @@ def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
         dp=float(split.dp),
         exchanges=2.0 * expert_layers if split.dp > 1 else 0.0,
         stages=float(split.pp),
+        skew_s=serving().skew,
         all_reduce=laws.all_reduce,
         gather=laws.gather,
         exchange=laws.exchange,

@@ -1,36 +1,61 @@
-"""The host's share of a step and of a request, fitted to end-to-end runs.
+"""What serving adds to kernels timed alone, fitted to end-to-end runs.
 
 The figures live in ``calibration/results/engine.toml``; ``fitcalc.calibrate.host`` writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
-from fitcalc.catalog.tables import figure, read_toml
+from fitcalc.catalog.tables import Toml, figure, read_toml
 from fitcalc.physics.terms import HostTerm
 
 
+class Serving(NamedTuple):
+    """Coefficients of serving that all models and GPUs share.
+
+    Attributes:
+        step: Scheduling and launch of a step where the engine is synchronous. [s]
+        sequence: Input preparation, sampling and output of a sequence. [s]
+        prompt: Extra of a prompt that gets its first token. [s]
+        chunk: Extra of a prompt token that is computed. [s]
+        frontend: HTTP and first answer, a request. [s]
+        token: Tokenizing, a prompt token. [s]
+        skew: Time for which the ranks of an all-reduce wait for the last of them. [s]
+        clock: Share of the compute of kernels timed in bursts that a sustained load reaches. [1]
+    """
+
+    step: float
+    sequence: float
+    prompt: float
+    chunk: float
+    frontend: float
+    token: float
+    skew: float
+    clock: float
+
+
 @cache
-def host_table() -> Mapping[str, float]:
-    """Return the fitted host coefficients in base units."""
+def serving() -> Serving:
+    """Return the fitted coefficients in base units."""
     table = read_toml("calibration", "results", "engine.toml")
-    sources = cast("Mapping[str, object]", table["sources"])
-    rows = cast("Mapping[str, object]", table["host"])
-    return {key: figure(row, f"engine.host.{key}", sources).base for key, row in rows.items()}
+    sources, rows = cast("Toml", table["sources"]), cast("Toml", table["serving"])
+    return Serving(**{
+        key: figure(rows.get(key), f"engine.serving.{key}", sources).base
+        for key in Serving._fields
+    })  # fmt: skip
 
 
 def host_term(*, asynchronous: bool) -> HostTerm:
     """Return the host's coefficients for an engine that overlaps host and device, or does not."""
-    fitted = host_table()
+    fitted = serving()
     return HostTerm(
-        step_s=fitted["step"],
-        sequence_s=fitted["sequence"],
-        prompt_s=fitted["prompt"],
-        chunk_s=fitted["chunk"],
+        step_s=fitted.step,
+        sequence_s=fitted.sequence,
+        prompt_s=fitted.prompt,
+        chunk_s=fitted.chunk,
         overlap=float(asynchronous),
-        frontend_s=fitted["frontend"],
-        token_s=fitted["token"],
+        frontend_s=fitted.frontend,
+        token_s=fitted.token,
     )

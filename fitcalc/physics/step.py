@@ -16,6 +16,7 @@ from fitcalc.physics.kernels import (
     gemm_s,
     memory_bound_s,
     moe_s,
+    present,
 )
 from fitcalc.physics.terms import (
     AttentionTerm,
@@ -201,11 +202,13 @@ class StepModel:
         reduced = term.all_reduces * all_reduce_s(moved, term.tp, term.all_reduce)
         squares = np.broadcast_to(batch.tokens * NORM_BYTES, np.shape(moved))
         reduced = reduced + term.norm_reduces * all_reduce_s(squares, term.tp, term.all_reduce)
+        meetings = (term.all_reduces + term.norm_reduces) * present(moved * (term.tp - 1.0))
+        waited = meetings * term.skew_s
         met = term.exchanges * exchange_s(moved * term.dp, term.dp, term.exchange)
         logits = (batch.decodes + batch.prefills) * term.row_bytes
         gathered = exchange_s(logits, term.tp, term.gather)
         sent = (term.stages - 1.0) * point_to_point_s(moved, term.send)
-        return np.asarray(reduced + met + gathered + sent)
+        return np.asarray(reduced + waited + met + gathered + sent)
 
     def _host(self, batch: Batch) -> Array:
         term = self.host

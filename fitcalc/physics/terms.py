@@ -92,6 +92,7 @@ class LinkTerm(NamedTuple):
         dp: Data-parallel ranks whose tokens meet at the experts. [1]
         exchanges: Gathers and scatters of those tokens a step. [1]
         stages: Pipeline stages. [1]
+        skew_s: Time for which the ranks of an all-reduce wait for the last of them. [s]
         all_reduce: Law of the all-reduce.
         gather: Law of gathering the logits over tp.
         exchange: Law of gathers and scatters over dp.
@@ -106,6 +107,7 @@ class LinkTerm(NamedTuple):
     dp: Values
     exchanges: Values
     stages: Values
+    skew_s: Values
     all_reduce: AllReduceLaw
     gather: ExchangeLaw
     exchange: ExchangeLaw
