@@ -21,8 +21,10 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class PerformanceMode(StrEnum):
-    """What vLLM's defaults lean to: ``throughput`` doubles the batch limits it picks itself,
-    ``interactivity`` captures a CUDA graph for every batch up to 32 (vllm/config/vllm.py).
+    """What vLLM's defaults lean to (vllm/config/vllm.py).
+
+    ``throughput`` doubles the batch limits that vLLM picks itself, ``interactivity`` captures a
+    CUDA graph for every batch up to 32.
     """
 
     BALANCED = "balanced"

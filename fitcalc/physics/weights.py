@@ -145,19 +145,27 @@ def rank_share(tensor: Tensor, split: Parallel) -> tuple[float, float, float]:
     return rows, cols, count
 
 
-def tensor_bytes(tensor: Tensor, split: Parallel, how: Stored | None, gpu: Card) -> float:
-    """Bytes of one tensor on one rank: scales, padding and copies included. [B]"""
+def rank_sides(
+    tensor: Tensor, split: Parallel, how: Stored | None, gpu: Card
+) -> tuple[float, float, float]:
+    """Rows, columns and number of this tensor on one rank, with what kernels pad. [1]"""
     rows, cols, count = rank_share(tensor, split)
     if how is None or not how.covers(tensor):
         if gpu.rocm and tensor.kind is TensorKind.EXPERT:
             cols += _rocm_padding(cols)
-        return rows * cols * count * (tensor.dtype_bytes or HALF)
-    fmt = how.format
-    if fmt.experts_only:
+    elif how.format.experts_only:
         rows, cols = _padded(tensor, rows, cols, gpu.capability)
-    size = rows * cols * fmt.bytes_per_param_at(how.group_size)
+    return rows, cols, count
+
+
+def tensor_bytes(tensor: Tensor, split: Parallel, how: Stored | None, gpu: Card) -> float:
+    """Bytes of one tensor on one rank: scales, padding and copies included. [B]"""
+    rows, cols, count = rank_sides(tensor, split, how, gpu)
+    if how is None or not how.covers(tensor):
+        return rows * cols * count * (tensor.dtype_bytes or HALF)
+    size = rows * cols * how.format.bytes_per_param_at(how.group_size)
     copy = rows * cols * HALF if tensor.gemm == ABSORBED else 0.0
-    return count * (size + rows * fmt.channel_scale_bytes + copy)
+    return count * (size + rows * how.format.channel_scale_bytes + copy)
 
 
 def _padded(tensor: Tensor, rows: float, cols: float, capability: float) -> tuple[float, float]:
