@@ -135,8 +135,8 @@ def fit_moe(
     def predict(values: Values) -> Array:
         given = values if routing is None else {**values, **routing._asdict()}
         law = MoeLaw(peak_flops=peak_flops, bandwidth=bandwidth, **given)
-        evenly = experts_s(tokens * topk / ep, each, params, width, weight_bytes, law)
-        evenly = evenly + law.ep_s * (ep > 1)
+        found = law.ep_s * (ep > 1)
+        evenly = found + experts_s(tokens * topk / ep, each, params, width, weight_bytes, law)
         skewed = moe_s(tokens, hidden, inter, topk, experts, weight_bytes, law, tp=tp, ep=ep)
         return np.where(even, evenly, skewed)
 

@@ -75,7 +75,7 @@ def simulate_requests(
     frontend = np.array(outside, dtype=np.float64)
     if concurrency is not None and tokenized_in_turn:
         tokenizing = frontend - np.asarray(model.frontend_s(0.0))
-        frontend += _behind(tokenizing[:concurrency], len(trace), replicas)
+        frontend += tokenizing_waits(tokenizing[:concurrency], len(trace), replicas)
     delays = frontend if frontend_delays else np.zeros(len(trace))
 
     def engine(part: Trace, loop: OpenLoop) -> Engine:
@@ -126,13 +126,13 @@ def _clients(concurrency: int, replicas: int, replica: int) -> int:
     return clients
 
 
-def _behind(tokenizing: Array, count: int, replicas: int) -> Array:
+def tokenizing_waits(tokenizing: Array, count: int, replicas: int) -> Array:
     """Time for which the first clients, all sent at 0 s, wait to be tokenized one by one. [s]
 
     vLLM's front end tokenizes in one thread (vllm/config/model.py, ``renderer_num_workers``).
 
     Examples:
-        >>> _behind(np.array([1.0, 2.0, 3.0]), 4, 1).tolist()
+        >>> tokenizing_waits(np.array([1.0, 2.0, 3.0]), 4, 1).tolist()
         [0.0, 1.0, 3.0, 0.0]
     """
     waits = np.zeros(count)
