@@ -59,11 +59,18 @@ class Fitted:
     ttft_error: float
 
 
-def fit_serving(table: Runs, chosen: Mask | None = None) -> Fitted:
+def fit_serving(
+    table: Runs, chosen: Mask | None = None, *, clock_spread: float = CLOCK_SPREAD
+) -> Fitted:
     r"""Fit the coefficients to chosen runs.
 
     Minimises $\sum \rho(\ln \hat T - \ln T) + w \rho(\ln \hat F - \ln F)$ over TPOT and TTFT with
     the soft-L1 loss.
+
+    Args:
+        table: The runs.
+        chosen: Which of them to fit to; all if not given.
+        clock_spread: Deviation from 1 to which the clock is held before any run. [1]
 
     Raises:
         TableError: there are fewer runs than coefficients.
@@ -84,7 +91,7 @@ def fit_serving(table: Runs, chosen: Mask | None = None) -> Fitted:
     def residuals(x: Array) -> Array:
         values = given(x)
         off = np.log(np.stack(table.predicted(values)) / measured)[:, rows]
-        prior = (values.clock - 1.0) / CLOCK_SPREAD * ROBUST_SCALE
+        prior = (values.clock - 1.0) / clock_spread * ROBUST_SCALE
         return np.append((weights * off).ravel(), prior)
 
     top = np.array(_TOP)[free]
