@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from fitcalc.planning.check import Check, check
     from fitcalc.planning.choice import Choice, Plan
     from fitcalc.planning.explain import Explanation, explain
+    from fitcalc.planning.fits import fit
     from fitcalc.planning.plan import plan
-    from fitcalc.planning.predict import fit, predict
+    from fitcalc.planning.predict import predict
     from fitcalc.planning.simulated import simulate
     from fitcalc.simulation.report import Simulation
 
@@ -61,8 +62,9 @@ _HOMES = {
     "planning.check": ("Check", "check"),
     "planning.choice": ("Choice", "Plan"),
     "planning.explain": ("Explanation", "explain"),
+    "planning.fits": ("fit",),
     "planning.plan": ("plan",),
-    "planning.predict": ("fit", "predict"),
+    "planning.predict": ("predict",),
     "planning.simulated": ("simulate",),
     "simulation.report": ("Simulation",),
 }

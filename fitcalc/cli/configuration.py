@@ -1,4 +1,4 @@
-"""``fit``, ``predict``, ``simulate``, ``explain``: questions about one configuration."""
+"""``predict``, ``simulate``, ``explain``: questions about one configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fitcalc.answers import MemoryLedger, Prediction, Rejection
+from fitcalc.answers import Prediction, Rejection
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
 from fitcalc.cli.engine import read_engine
@@ -19,14 +19,6 @@ from fitcalc.inputs.traffic import Traffic
 if TYPE_CHECKING:
     from fitcalc.planning.explain import Explanation
     from fitcalc.simulation.report import Simulation
-
-
-@takes(engine=read_engine)
-def fit(*, model: opt.Model, gpu: opt.OneGpu, engine: EngineArgs, as_json: opt.Json = False) -> int:
-    """Show what one GPU's memory holds: weights, KV cache, users, longest context."""
-    from fitcalc.planning.predict import fit as make_ledger
-
-    return _write(make_ledger(model, gpu, engine), as_json=as_json)
 
 
 @takes(load=opt.read_load, engine=read_engine)
@@ -121,9 +113,7 @@ def explain(
     return _write(make_explanation(model, gpu, engine, load.traffic), as_json=as_json)
 
 
-def _write(
-    answer: MemoryLedger | Prediction | Simulation | Explanation | Rejection, *, as_json: bool
-) -> int:
+def _write(answer: Prediction | Simulation | Explanation | Rejection, *, as_json: bool) -> int:
     if as_json:
         write_json(answer)
     else:

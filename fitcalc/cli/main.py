@@ -19,7 +19,7 @@ FITCALC_FAILED = 70
 
 COMMANDS = {
     "plan": ("plan", "Plan the cheapest GPUs and vLLM settings that keep a latency promise."),
-    "fit": ("configuration", "Show what one GPU's memory holds: weights, KV cache, users."),
+    "fit": ("fit", "Show what one GPU's memory holds: weights, KV cache, users."),
     "predict": ("configuration", "Predict the latency and throughput of one server."),
     "simulate": ("configuration", "Run traffic or a trace through vLLM's scheduler."),
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),

@@ -1,8 +1,8 @@
-"""One configuration: does it fit, and what do its users feel."""
+"""One configuration: what do its users feel."""
 
 from __future__ import annotations
 
-from fitcalc.answers import MemoryLedger, Prediction, Rejection
+from fitcalc.answers import Prediction, Rejection
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
@@ -11,24 +11,6 @@ from fitcalc.planning.setup import ModelName, set_up
 from fitcalc.planning.simulated import simulated_prediction
 
 METHODS = ("auto", "closed_form", "simulation")
-
-
-def fit(model: ModelName, gpu: str, engine: EngineArgs | None = None) -> MemoryLedger | Rejection:
-    """Say whether a model fits on a GPU under vLLM's settings, and what is left for the KV cache.
-
-    Args:
-        model: Alias, table id, Hugging Face id, path to a config.json or its folder, or a config.
-        gpu: Table id, alias or driver's name.
-        engine: vLLM's settings; open fields resolve as that vLLM would.
-
-    Returns:
-        One rank's ledger, or a falsy ``Rejection`` with what is needed and available. [B]
-
-    Raises:
-        FitcalcError: a name is unknown or a value makes no sense.
-    """
-    setup = set_up(model, gpu, engine or EngineArgs())
-    return setup if isinstance(setup, Rejection) else ledger_of(setup)
 
 
 def predict(

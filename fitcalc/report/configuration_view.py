@@ -8,30 +8,10 @@ from rich.text import Text
 from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.planning.explain import Explanation
 from fitcalc.report.explanation_view import explanation_view
-from fitcalc.report.parts import NARROW, capacity_words, latency_table, ledger_table, trust_words
-from fitcalc.report.words import BOTTLENECK, LIMIT, amount, count, number, sentence
+from fitcalc.report.ledger_view import ledger_view, rejection_view
+from fitcalc.report.parts import NARROW, latency_table, trust_words
+from fitcalc.report.words import BOTTLENECK, count, number
 from fitcalc.simulation.report import Simulation
-
-
-def rejection_view(no: Rejection) -> Text:
-    """Say no, with the numbers."""
-    needs, has = amount(no.limit, no.needed), amount(no.limit, no.available)
-    return Text(
-        f"{LIMIT[no.limit]}: needs {needs}, has {has}. {sentence(no.reason)}", style="bold red"
-    )
-
-
-def ledger_view(memory: MemoryLedger, *, narrow: bool) -> Group:
-    """Lay out what one GPU's memory holds."""
-    verdict = "It fits." if memory.fits == "yes" else "It fits, but barely."
-    low, high = memory.kv_cache_bytes_p10, memory.kv_cache_bytes_p90
-    share = f"{100 * low / memory.kv_cache_bytes:.0f} to {100 * high / memory.kv_cache_bytes:.0f}"
-    return Group(
-        Text(verdict, style="bold green" if memory.fits == "yes" else "bold yellow"),
-        ledger_table(memory, narrow=narrow),
-        Text(capacity_words(memory)),
-        Text(f"8 of 10 servers are expected to start with {share} % of that KV cache."),
-    )
 
 
 def prediction_view(found: Prediction, *, narrow: bool) -> Group:
