@@ -15,7 +15,7 @@ from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.model import LayerKind, LlmModel, TensorKind
 from fitcalc.inputs.engine import ResolvedEngine, release
 from fitcalc.physics.kv_groups import KvGroup, group
-from fitcalc.physics.kv_layers import layer_caches
+from fitcalc.physics.kv_layers import layer_caches, state_blocks
 from fitcalc.physics.weights import stage_layers
 from fitcalc.units import MAX_TOKENS, Values
 
@@ -78,7 +78,7 @@ def kv_layout(model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu) -
         block_size=min((g.cache.block_size for g in groups if g.cache.block_size), default=0),
         context_parallel=dcp,
         max_in_flight=_max_in_flight(engine),
-        state_blocks=(2 if engine.enable_prefix_caching else 1) + engine.num_speculative_tokens,
+        state_blocks=state_blocks(model, engine, gpu),
         max_model_len=engine.max_model_len,
         blocks_per_request=0,
         kv_bytes_per_token=sum(per_block / (g.cache.block_size * dcp) for g in growing),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fitcalc.catalog.formats import KvFormat
+from fitcalc.catalog.formats import KvFormat, load_kv_format
 from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.model import Attention, LayerKind, LlmModel, State, StateKind
 from fitcalc.inputs.engine import ResolvedEngine, release
@@ -19,13 +19,21 @@ SPARSE_MLA_BLOCK_SIZE = 64
 """Block of the sparse MLA backends (vllm/v1/attention/backends/mla/flashmla_sparse.py)."""
 STATE_MLA_ALIGN = 128
 """Hybrids of MLA and state align blocks to it (vllm/platforms/interface.py; 64 before 0.26)."""
+_FP8_BLOCK_SIZE = 64
+"""Block of FlashMLA, and of FlashAttention 4 for fp8 heads of 512, both on Hopper."""
+_WIDE_HEAD = 512
+_CHECKPOINT_ALIGN = 64
+"""FlashInfer's gated delta net keeps states inside a prefill at multiples of it (gdn_attn.py)."""
+_CHECKPOINT_KEY_HEAD = 128
+_PLAIN_CACHE = ("FalconForCausalLM",)
+"""Attention that is built without the cache's settings keeps 16 bits (models/falcon.py:173)."""
 _INDEXER_GROUP, _INDEXER_SCALE_BYTES = 128, 4
 """The sparse indexer keeps fp8 keys and a 4-byte scale for each 128 (deepseek_v2.py)."""
 _DS_MLA_GROUP = 128
 """``fp8_ds_mla``: fp8 latent, a 4-byte scale for each 128, and a 16-bit rope part."""
 _HALF_BYTES, _SCALE_BYTES = 2, 4
 _GROWING = (LayerKind.FULL, LayerKind.MLA)
-_BLACKWELL, _HOPPER = 10, 9
+_DESKTOP_BLACKWELL, _BLACKWELL, _HOPPER = 12, 10, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,33 +117,37 @@ def layer_caches(
     model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu
 ) -> tuple[LayerCache | None, ...]:
     """Return what each distinct layer keeps, page and block chosen as vLLM's backends choose."""
-    tp = engine.tensor_parallel_size
+    tp, version = engine.tensor_parallel_size, release(engine.version)
+    if model.architecture in _PLAIN_CACHE:
+        kv = load_kv_format("bf16")
     mixers = [layer.mixer for layer in model.layers]
     attentions = [m for m in mixers if isinstance(m, Attention) and not m.shares_kv]
     packed = gpu.capability < _BLACKWELL
     per_token = {a: attention_bytes_per_token(a, kv, tp, packed_mla=packed) for a in attentions}
-    block = engine.block_size or _default_block_size(attentions, engine, gpu)
+    block = engine.block_size or _default_block_size(attentions, engine, kv, gpu)
     states = {
         s: state_bytes(s, tp, engine.num_speculative_tokens) for s in mixers if isinstance(s, State)
     }
     page = 0
     if states and attentions:
         main = next((a for a in attentions if a.kind is LayerKind.FULL), attentions[0])
-        align = _state_align(main, engine)
+        align = _state_align(main, block, engine)
+        if gdn_checkpoints(model, engine, gpu):
+            align = math.lcm(align, _CHECKPOINT_ALIGN)
         token = per_token[main]
         largest = max(states.values())
         block = max(block, align * math.ceil(largest / (align * token)))
         page = block * token
     grows = LayerKind.MLA, LayerKind.FULL
     whole = any(a.kind in grows for a in attentions)
-    promoted = whole and any(a.kind is LayerKind.CHUNKED for a in attentions)
+    promoted = whole and version < (0, 14)  # then VLLM_ALLOW_CHUNKED_LOCAL_ATTN_... was off
     caches: list[LayerCache | None] = []
     for mixer in mixers:
         if isinstance(mixer, State):
             caches.append(LayerCache(LayerKind.STATE, max(page, states[mixer]), 0))
         elif mixer is None or mixer.shares_kv:
             caches.append(None)
-        elif promoted or mixer.kind in grows:
+        elif mixer.kind in grows or (promoted and mixer.kind is LayerKind.CHUNKED):
             kind = mixer.kind if mixer.kind in grows else LayerKind.FULL
             caches.append(LayerCache(kind, block * per_token[mixer], block))
         else:
@@ -143,27 +155,67 @@ def layer_caches(
     return tuple(caches)
 
 
-def _default_block_size(attentions: list[Attention], engine: ResolvedEngine, gpu: Gpu) -> int:
-    """Tokens a block where --block-size is open: 16, or what the MLA backend takes.
+def gdn_checkpoints(model: LlmModel, engine: ResolvedEngine, gpu: Gpu) -> bool:
+    """Whether gated delta nets keep a state inside a prefill: where FlashInfer computes them.
 
-    Sparse MLA takes 64; dense MLA took 64 on Hopper until 0.11.1 (FlashMLA), 128 on data-centre
-    Blackwell until 0.14 (CUTLASS), 64 until 0.17 and 32 since (FlashInfer)
-    (vllm/platforms/cuda.py).
+    Source: vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py, from 0.33 on.
     """
+    states = [layer.mixer for layer in model.layers if isinstance(layer.mixer, State)]
+    if not states or any(s.kind is not StateKind.GDN for s in states):
+        return False
+    major = int(gpu.capability)
+    flashinfer = major == _HOPPER or (
+        major in (_BLACKWELL, _DESKTOP_BLACKWELL)
+        and all(s.state_size == _CHECKPOINT_KEY_HEAD for s in states)
+    )
+    return flashinfer and engine.enable_prefix_caching and release(engine.version) >= (0, 33)
+
+
+def state_blocks(model: LlmModel, engine: ResolvedEngine, gpu: Gpu) -> int:
+    """State blocks that a request reserves in each state group. [1]
+
+    One, and one a speculative token; with prefix caching another, and one more where a state is
+    kept inside a prefill (vllm/v1/kv_cache_interface.py, ``MambaSpec.max_memory_usage_bytes``;
+    for Mamba-2 layers/mamba/mamba_mixer2.py, from 0.32 on).
+    """
+    mamba2 = release(engine.version) >= (0, 32) and any(
+        isinstance(layer.mixer, State) and layer.mixer.kind is StateKind.MAMBA2
+        for layer in model.layers
+    )
+    cached = 0
+    if engine.enable_prefix_caching:
+        cached = 2 if mamba2 or gdn_checkpoints(model, engine, gpu) else 1
+    return 1 + cached + engine.num_speculative_tokens
+
+
+def _default_block_size(
+    attentions: list[Attention], engine: ResolvedEngine, kv: KvFormat, gpu: Gpu
+) -> int:
+    """Tokens a block where --block-size is open: 16, or what the attention backend takes.
+
+    Sparse MLA takes 64; dense MLA took 64 on Hopper until 0.11.1 (FlashMLA) and takes it still
+    where the cache is quantized, 128 on data-centre Blackwell until 0.14 (CUTLASS), 64 until 0.17
+    and 32 since (FlashInfer) (vllm/platforms/cuda.py). Fp8 heads of 512 take 64 on Hopper from
+    0.31 on (vllm/v1/attention/backends/flash_attn.py).
+    """
+    version, major = release(engine.version), int(gpu.capability)
+    quantized = kv.bytes_per_element < _HALF_BYTES
     if not any(a.kind is LayerKind.MLA for a in attentions):
-        return BLOCK_SIZE
+        wide = any(a.head_dim == _WIDE_HEAD for a in attentions)
+        tiled = wide and quantized and major == _HOPPER and version >= (0, 31)
+        return _FP8_BLOCK_SIZE if tiled else BLOCK_SIZE
     if any(a.index_topk for a in attentions):
         return SPARSE_MLA_BLOCK_SIZE
-    version, major = release(engine.version), int(gpu.capability)
     if major == _BLACKWELL:
         return 128 if version < (0, 15) else 64 if version < (0, 18) else 32
-    if major == _HOPPER and version <= (0, 11) and not engine.version.startswith("0.11.2"):
-        return 64
+    flashmla = version <= (0, 11) and not engine.version.startswith("0.11.2")
+    if major == _HOPPER and (quantized or flashmla):
+        return _FP8_BLOCK_SIZE
     return BLOCK_SIZE
 
 
-def _state_align(main: Attention, engine: ResolvedEngine) -> int:
+def _state_align(main: Attention, block: int, engine: ResolvedEngine) -> int:
     """Return the multiple of which a hybrid's attention block must be. [tokens]"""
     if main.kind is not LayerKind.MLA:
-        return BLOCK_SIZE
-    return STATE_MLA_ALIGN if release(engine.version) >= (0, 26) else 64
+        return block
+    return max(block, STATE_MLA_ALIGN if release(engine.version) >= (0, 26) else 64)

@@ -14,8 +14,12 @@ HALF = 2
 
 
 def state_bytes(config: Config) -> int:
-    """Bytes of a recurrent state's element: fp32 where the config says so."""
-    name = config.text("mamba_ssm_cache_dtype", config.text("mamba_ssm_dtype", "model"))
+    """Bytes of a recurrent state's element: fp32 where the config says so, and in Nemotron-H.
+
+    Source: vLLM 0.33.0, model_executor/models/config.py, ``NemotronHForCausalLMConfig``.
+    """
+    plain = "float32" if config.text("model_type", "") == "nemotron_h" else "model"
+    name = config.text("mamba_ssm_cache_dtype", config.text("mamba_ssm_dtype", plain))
     return blocks.FP32 if name == "float32" else HALF
 
 
