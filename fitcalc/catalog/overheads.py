@@ -34,8 +34,8 @@ class OverheadCoefficients:
         hidden: Memory of an NVIDIA card that the driver counts and a process does not see. [B]
         hidden_share: The part of it that grows with the card. [1]
         start: Taken on an NVIDIA card before vLLM looks, its own context included. [B]
-        residual_p10: 10 % of starts of models left out of the fit consumed less than predicted by
-            this share. [1]
+        residual_p10: 10 % of starts of models left out of the fit, each model counting once,
+            consumed less than predicted by this share. [1]
         residual_p90: 90 % of them consumed no more above it than this share. [1]
     """
 
