@@ -132,14 +132,16 @@ def _tensor(path: Path, name: str, row: object) -> StoredTensor:
     dtype, shape, offsets = (cells.get(key) for key in ("dtype", "shape", "data_offsets"))
     numbers = (*shape, *offsets) if isinstance(shape, list) and isinstance(offsets, list) else ()
     whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
-    if dtype not in _TYPES or not whole or len(numbers) != len(shape or ()) + 2:
+    known = isinstance(dtype, str) and dtype in _TYPES
+    if not known or not whole or len(numbers) != len(shape or ()) + 2:
         raise _wrong(path, f"tensor {name[:60]!r} has no known dtype, shape and data_offsets")
+    dtype = cast("str", dtype)
     sides = tuple(cast("list[int]", shape))
     begin, end = cast("list[int]", offsets)
-    expected = math.prod(sides) * _TYPES[cast("str", dtype)]
+    expected = math.prod(sides) * _TYPES[dtype]
     if end - begin != math.ceil(expected):
         raise _wrong(path, f"tensor {name[:60]!r} has other bytes than its shape needs")
-    return StoredTensor(name, cast("str", dtype), sides, float(end - begin))
+    return StoredTensor(name, dtype, sides, float(end - begin))
 
 
 def _json(path: Path, text: bytes) -> dict[str, object]:
