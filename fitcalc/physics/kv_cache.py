@@ -15,7 +15,7 @@ from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.model import LayerKind, LlmModel, TensorKind
 from fitcalc.inputs.engine import ResolvedEngine, release
 from fitcalc.physics.kv_groups import KvGroup, group
-from fitcalc.physics.kv_layers import layer_caches, state_blocks
+from fitcalc.physics.kv_layers import LayerCache, layer_caches, lone_states, state_blocks
 from fitcalc.physics.weights import stage_layers
 from fitcalc.units import MAX_TOKENS, Values
 
@@ -64,7 +64,11 @@ def kv_layout(model: LlmModel, engine: ResolvedEngine, kv: KvFormat, gpu: Gpu) -
         counts[-1] += 1
     stages = tuple(range(sum(counts[:s]), sum(counts[: s + 1])) for s in range(len(counts)))
     padding = 1.5 if version >= (0, 18) else 1.25 if version >= (0, 12) else 1.0
-    groups = group([caches[i] for i in order], stages, padding)
+    kept: list[LayerCache | None] = []
+    for stage in stages:
+        here = [order[i] for i in stage]
+        kept += lone_states(model, engine, here, [caches[i] for i in here])
+    groups = group(kept, stages, padding)
     stage_bytes = tuple(
         max((g.stage_bytes[s] for g in groups), default=0) for s in range(len(stages))
     )

@@ -41,13 +41,15 @@ class LayerCache:
     """What one layer allocates: a page of ``page_bytes`` for every block. [B]
 
     ``block_size`` is tokens a block holds (0 for a state, which is one block whatever the
-    length); ``window`` the sliding window or chunk. [tokens]
+    length); ``window`` the sliding window or chunk. [tokens] ``lone`` marks states of a pipeline
+    stage without attention, which share no group with others.
     """
 
     kind: LayerKind
     page_bytes: int
     block_size: int
     window: int | None = None
+    lone: bool = False
 
     @property
     def grows(self) -> bool:
@@ -153,6 +155,35 @@ def layer_caches(
         else:
             caches.append(LayerCache(mixer.kind, block * per_token[mixer], block, mixer.window))
     return tuple(caches)
+
+
+def lone_states(
+    model: LlmModel, engine: ResolvedEngine, layers: list[int], caches: list[LayerCache | None]
+) -> list[LayerCache | None]:
+    """Leave the states of a pipeline stage without attention as they are, unaligned.
+
+    Each rank aligns its blocks to the attention it holds (vllm/platforms/interface.py,
+    ``update_block_size_for_backend``); with prefix caching the states' blocks differ as well.
+
+    Args:
+        model: The model.
+        engine: Its settings.
+        layers: For each layer of the stage, which distinct layer of the model it is.
+        caches: What each layer of the stage keeps.
+    """
+    if any(cache is not None and cache.kind is not LayerKind.STATE for cache in caches):
+        return caches
+    tp, drafted, lone = (
+        engine.tensor_parallel_size,
+        engine.num_speculative_tokens,
+        engine.enable_prefix_caching,
+    )
+    return [
+        LayerCache(LayerKind.STATE, state_bytes(mixer, tp, drafted), 0, lone=lone)
+        if isinstance(mixer := model.layers[i].mixer, State)
+        else None
+        for i in layers
+    ]
 
 
 def gdn_checkpoints(model: LlmModel, engine: ResolvedEngine, gpu: Gpu) -> bool:
