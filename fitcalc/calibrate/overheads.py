@@ -18,9 +18,13 @@ import numpy as np
 
 from fitcalc.calibrate.starts import Start, read_starts
 from fitcalc.catalog.formats import load_weight_format
-from fitcalc.catalog.gpu import load_gpus
+from fitcalc.catalog.gpu import load_gpu, load_gpus
+from fitcalc.catalog.model import load_model
 from fitcalc.catalog.overheads import OverheadCoefficients
+from fitcalc.inputs.engine import EngineArgs, resolve
+from fitcalc.physics.activation import LARGEST_IMAGE_PATCHES
 from fitcalc.physics.overheads import gpu_columns, overheads
+from fitcalc.physics.weights import rank_weight_bytes
 from fitcalc.units import GIB, MIB, Array
 
 LOSS_GIB = 0.3
@@ -33,6 +37,10 @@ SCALES: Mapping[str, float] = {"sampler_sorted": 1.0, "sampler_lean": 1.0, "grap
 FIRST: Mapping[str, float] = {"sampler_sorted": 38.0, "sampler_lean": 14.0, "graph": 12.0,
                               "graph_moe": 12.0, "graph_amd": 60.0}  # fmt: skip
 HIDDEN = 0.4
+FIRST_ENCODER = 60.0
+TOWER = ("qwen3-vl-30b-a3b-instruct", "a100_sxm_80gb", 0.9, "0.11.0", 8.04)
+"""A start whose vision tower decides the peak: model, GPU, utilization, version and the KV memory
+[GiB] that its log prints (public notes on deploying Qwen3-VL; it failed at 262,144 tokens)."""
 START_FREE = {"h100_sxm": (79.18, 78.57), "rtx_3090": (23.56, 23.05)}
 """Total and free memory at start that logs print. [GiB]"""
 
@@ -66,7 +74,7 @@ def fit_overheads(starts: Sequence[Start]) -> OverheadFit:
     """Fit the coefficients by robust least squares, none below zero."""
     from scipy.optimize import least_squares  # noqa: PLC0415 - scipy loads for seconds
 
-    base = _hidden_and_start()
+    base = replace(_hidden_and_start(), encoder=FIRST_ENCODER)
 
     def law(x: Array) -> OverheadCoefficients:
         values = {n: float(v) * SCALES.get(n, GIB) for n, v in zip(FITTED, x, strict=True)}
@@ -83,7 +91,9 @@ def fit_overheads(starts: Sequence[Start]) -> OverheadFit:
     jacobian = np.asarray(found.jac, dtype=np.float64)
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    return OverheadFit(law(found.x), dict(zip(FITTED, map(float, errors), strict=True)), count)
+    c = law(found.x)
+    c = replace(c, encoder=_encoder(c))
+    return OverheadFit(c, dict(zip(FITTED, map(float, errors), strict=True)), count)
 
 
 def _consumed_shares(starts: Sequence[Start], c: OverheadCoefficients) -> Array:
@@ -107,6 +117,21 @@ def _hidden_and_start() -> OverheadCoefficients:
     zero = dict.fromkeys((f.name for f in fields(OverheadCoefficients)), 0.0)
     zero.update(hidden=float(constant), hidden_share=float(share), start=float(taken))
     return OverheadCoefficients(**zero)
+
+
+def _encoder(c: OverheadCoefficients) -> float:
+    """Peak of a vision tower per patch and hidden unit, from the start ``TOWER``. [B]"""
+    name, card, utilization, version, seen = TOWER
+    model, gpu = load_model(name), load_gpu(card)
+    args = EngineArgs(gpu_memory_utilization=utilization, version=version)
+    engine = resolve(args, gpu, longest=model.max_position_embeddings, weight_format="bf16",
+                     kv_cache_dtype="bf16")  # fmt: skip
+    consumed = utilization * float(gpu_columns((gpu,), c).visible[0]) - seen * GIB
+    weights = rank_weight_bytes(model).bytes
+    start = Start(name, model, gpu, engine, weights, consumed, math.nan, math.nan, math.nan)
+    hidden = next(t.cols for t in model.outer if t.name == "visual.qkv")
+    missed = float(residuals([start], c)[0]) * GIB
+    return c.encoder + missed / (LARGEST_IMAGE_PATCHES * hidden)
 
 
 def leave_one_out(starts: Sequence[Start]) -> dict[str, Array]:
@@ -142,8 +167,8 @@ def coverage(left_out: Mapping[str, Array]) -> float:
     return float(np.mean(inside))
 
 
-_UNITS = {"sampler_sorted": "B", "sampler_lean": "B", "graph": "MiB", "graph_moe": "MiB",
-          "graph_amd": "MiB", "hidden_share": "1", "residual_p10": "1",
+_UNITS = {"sampler_sorted": "B", "sampler_lean": "B", "encoder": "B", "graph": "MiB",
+          "graph_moe": "MiB", "graph_amd": "MiB", "hidden_share": "1", "residual_p10": "1",
           "residual_p90": "1"}  # fmt: skip
 _HEAD = """\
 # Written by `python -m fitcalc.calibrate.overheads`. Not edited by hand.

@@ -27,7 +27,8 @@ class OverheadCoefficients:
         fusion: Workspace of the fused all-reduce, per doubling of tp. [B]
         amd: The same as ``context`` of an AMD rank, its larger checkpoint included. [B]
         amd_link: Communicators of AMD, per doubling of tp. [B]
-        vision: Dummy images of a multimodal model's profile run. [B]
+        vision: Embeddings of the dummy images of a multimodal model's profile run. [B]
+        encoder: Peak of a vision tower until 0.16, per patch and hidden unit. [B]
         graph: CUDA graphs, per layer and captured size. [B]
         graph_moe: What a layer with experts adds. [B]
         graph_amd: The same as ``graph`` on AMD. [B]
@@ -49,6 +50,7 @@ class OverheadCoefficients:
     amd: float
     amd_link: float
     vision: float
+    encoder: float
     graph: float
     graph_moe: float
     graph_amd: float

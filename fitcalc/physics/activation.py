@@ -24,6 +24,14 @@ PENALTY_BYTES = 4 + 1 / 8
 (vllm/v1/worker/gpu/sample/penalties.py, model runner V2, the default from 0.29 on)."""
 MLA_WORKSPACE_TOKENS = 64 * 1024
 """Context tokens that MLA expands at once (mla_attention.py, chunked prefill workspace)."""
+LARGEST_IMAGE_PATCHES = 65536.0
+"""Patches of Qwen's largest image: 12,845,056 pixels of 14 x 14 or 16,777,216 of 16 x 16
+(max_pixels and longest_edge of their preprocessor_config.json)."""
+_LARGE_IMAGES = frozenset({
+    "Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration",
+    "Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration",
+    "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration",
+})  # fmt: skip
 _HALF = 2.0
 _FLASHINFER_IMAGE = (0, 11, 0)
 
@@ -40,8 +48,9 @@ def activation_bytes(
 ) -> Values:
     """Peak of the profile run, and what it leaves behind; ``amd`` is 1 on AMD's cards. [B]
 
-    The larger of the forward pass and the sampler, plus the experts' workspace where the version
-    keeps it, the sampler's counts per slot (0.29 and later) and a vision tower's dummy images.
+    The largest of the forward pass, the sampler and a vision tower on its largest image, plus the
+    experts' workspace where the version keeps it, the sampler's counts per slot (0.29 and later)
+    and the images' embeddings.
     """
     rows = np.minimum(seqs, tokens)
     vocabulary = -(-model.vocab_size // VOCAB_PAD) * VOCAB_PAD
@@ -54,7 +63,28 @@ def activation_bytes(
         left = left + PENALTY_BYTES * seqs * vocabulary
     if any(tensor.kind is TensorKind.VISION for tensor in model.outer):
         left = left + c.vision
-    return np.maximum(forward, sampler) + left
+    tower = encoder_bytes(model, engine, c)
+    return np.maximum(np.maximum(forward, sampler), tower) + left
+
+
+def encoder_bytes(model: LlmModel, engine: ResolvedEngine, c: OverheadCoefficients) -> float:
+    r"""Peak of a vision tower of Qwen's on the largest image it takes. [B]
+
+    $$P (6 h + 6 k) + P w / tp$$ for $P$ patches of $k$ pixel values (in fp32 and 16 bits), three
+    hidden states of width $h$ on every rank, and split over ranks $w = 4 I$ of the MLP of width
+    $I$; until 0.16 more, for rotary embedding in fp32, fitted. Other towers see smaller images.
+    """
+    if model.architecture not in _LARGE_IMAGES:
+        return 0.0
+    tower = {t.name.removeprefix("visual."): t for t in model.outer if t.kind is TensorKind.VISION}
+    hidden = tower["qkv"].cols
+    pixels = tower["patch_embed"].rows * tower["patch_embed"].cols / hidden
+    inner = tower["fc1"].rows if "fc1" in tower else tower["gate_up"].rows / 2.0
+    split = 2.0 * _HALF * inner
+    if release(engine.version) < (0, 17):
+        split = max(split, c.encoder * hidden)
+    every = 3.0 * _HALF * hidden + (4.0 + _HALF) * pixels
+    return LARGEST_IMAGE_PATCHES * (every + split / engine.tensor_parallel_size)
 
 
 def forward_bytes(model: LlmModel, engine: ResolvedEngine, tokens: Values, rows: Values) -> Values:

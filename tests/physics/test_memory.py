@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -102,6 +103,27 @@ def test_activation_of_models_that_only_sampling_decides(name: str, seen: float)
         model, load_weight_format("bf16"), engine, load_overheads(), tokens=8192.0, seqs=1024.0
     )
     assert float(said) / GIB == pytest.approx(seen, rel=0.02)
+
+
+def test_a_vision_tower_decides_the_peak_where_few_rows_are_sampled() -> None:
+    """Activation of Qwen2.5-VL-72B at TP4 on A100 40GB, 0.8.3: 2.51 GiB (vllm-project/vllm#16570).
+
+    Its law was fitted to a start of another tower, on one rank.
+    """
+    model = load_model("qwen2.5-vl-72b-instruct")
+    args = EngineArgs(tensor_parallel_size=4, version="0.8.3")
+    engine, bf16 = settings(model, "a100_sxm_40gb", args), load_weight_format("bf16")
+    said = activation_bytes(model, bf16, engine, load_overheads(), tokens=2048.0, seqs=256.0)
+    assert float(said) / GIB == pytest.approx(2.51, rel=0.1)
+
+
+def test_the_longest_start_of_a_vision_model() -> None:
+    """Qwen3-VL-30B on A100 80GB, 0.11.0, utilization 0.9: vLLM names 87,840 tokens."""
+    args = EngineArgs(max_model_len=262_144, gpu_memory_utilization=0.9, version="0.11.0")
+    refused = ledger("qwen3-vl-30b-a3b-instruct", "a100_sxm_80gb", args)
+    assert isinstance(refused, Rejection)
+    longest = int(re.findall(r"([\d,]+) tokens$", refused.reason)[0].replace(",", ""))
+    assert longest == pytest.approx(87_840, rel=0.1)
 
 
 def test_the_sampler_of_amd_sorted_when_cudas_did_not() -> None:
