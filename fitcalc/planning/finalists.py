@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +14,9 @@ from fitcalc.physics.build import calibrated
 from fitcalc.physics.step import take
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
-from fitcalc.planning.cost import Bill, usd_per_million
+from fitcalc.planning.cost import usd_per_million
 from fitcalc.planning.evaluate import Found, Search, stack_of
+from fitcalc.planning.priced import Priced
 from fitcalc.planning.server import ledger_of, prediction, request_bytes
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command
@@ -25,25 +25,6 @@ from fitcalc.queueing.predict import Felt, felt_at
 _FEW_BITS = 8.0
 _ONLINE = ("fp8",)
 """Formats that vLLM makes of a 16-bit checkpoint while loading (--quantization)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """A candidate with its replicas and its bill, where a price is known."""
-
-    found: Found
-    replicas: int
-    bill: Bill | None
-
-    @property
-    def gpu_count(self) -> int:
-        """GPUs of all replicas. [1]"""
-        return self.replicas * self.found.entry.gpus
-
-    def order(self) -> tuple[bool, float, int]:
-        """Rank by money; types without a price follow, by GPUs."""
-        money = self.bill.usd_per_hour if self.bill else 0.0
-        return self.bill is None, money, self.gpu_count
 
 
 def choices(search: Search, kept: Sequence[Priced]) -> list[Choice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitcalc.catalog.formats import WeightFormat
@@ -22,10 +22,10 @@ from fitcalc.planning.candidates import (
     weight_formats,
 )
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
-from fitcalc.planning.cost import bill
-from fitcalc.planning.evaluate import Found, Search, best_of_each, entries, replicas_for
-from fitcalc.planning.finalists import Priced, choices
+from fitcalc.planning.evaluate import Search, best_of_each, entries
+from fitcalc.planning.finalists import choices
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
+from fitcalc.planning.priced import Priced, priced
 from fitcalc.planning.setup import ModelName
 
 DEFAULT_HEADROOM = 0.2
@@ -145,16 +145,18 @@ def _ranked(
     able = [entry for entry in able if entry.refused is None]
     price = {card.id: _price(card, limits.cloud) for card in scope.gpus}
     found = best_of_each(search, able, lambda e: e.gpu, price, limits.headroom)
-    lost += cannot_carry(search, [f for f in found if f.load <= 0])
-    priced = _priced(search, [f for f in found if f.load > 0], limits)
-    if priced:
+    some = [f for f in found if f.load > 0]
+    ranked, missed = priced(search, some, limits.headroom, limits.cloud)
+    lost += cannot_carry(search, [*missed, *(f for f in found if f.load <= 0)])
+    if ranked:
         # The cheapest type's own other formats are worth seeing beside the other types.
-        winner = priced[0].found.entry.gpu
-        own = [entry for entry in able if entry.gpu == winner]
+        winner = ranked[0].found
+        own = [entry for entry in able if entry.gpu == winner.entry.gpu]
         others = best_of_each(search, own, lambda e: e.block.weight.id, price, limits.headroom)
-        fresh = [f for f in others if f.load > 0 and f != priced[0].found]
-        priced = sorted([*priced, *_priced(search, fresh, limits)], key=Priced.order)
-    within, over = over_limits(priced, limits.max_gpus, limits.budget_usd_per_hour)
+        fresh = [f for f in others if f.load > 0 and f != winner]
+        more, _ = priced(search, fresh, limits.headroom, limits.cloud)
+        ranked = sorted([*ranked, *more], key=Priced.order)
+    within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
     return choices(search, _kept(within, limits.top)), lost + over
 
 
@@ -206,22 +208,12 @@ def _price(card: Gpu, cloud: str | None) -> float:
     return known[0].usd_per_gpu_hour if known else 1.0
 
 
-def _priced(search: Search, found: Iterable[Found], limits: Limits) -> list[Priced]:
-    """Count replicas and money, cheapest first; types without a price follow, by GPUs."""
-    priced = []
-    for one in found:
-        replicas = int(replicas_for(search.load, one.load, limits.headroom))
-        size = one.entry.gpus
-        priced.append(Priced(one, replicas, bill(one.entry.gpu, size, replicas, limits.cloud)))
-    return sorted(priced, key=Priced.order)
-
-
-def _kept(priced: Sequence[Priced], top: int) -> list[Priced]:
+def _kept(ranked: Sequence[Priced], top: int) -> list[Priced]:
     """Return the best of every GPU type, and a few of the winner's other formats, in order."""
     seen: set[str] = set()
     firsts: list[Priced] = []
     others: list[Priced] = []
-    for one in priced:
+    for one in ranked:
         (others if one.found.entry.gpu in seen else firsts).append(one)
         seen.add(one.found.entry.gpu)
     return sorted([*firsts, *others[:top]], key=Priced.order)

@@ -1,0 +1,90 @@
+"""Candidates with replicas and bill, held to the promise at the load that they will carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitcalc.planning.cost import Bill, bill
+from fitcalc.planning.evaluate import Found, Search, replicas_for
+from fitcalc.queueing.goodput import keeps, state_of
+
+_TRIES = 8
+_MORE = 1.1
+"""Replicas grow by a tenth, and at least by one, where the promise does not hold yet. [1]"""
+
+_SURE = 0.999
+"""Share of the places that are counted on: at the edge of full, one request decides. [1]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A candidate with its replicas and its bill, where a price is known."""
+
+    found: Found
+    replicas: int
+    bill: Bill | None
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of all replicas. [1]"""
+        return self.replicas * self.found.entry.gpus
+
+    def order(self) -> tuple[bool, float, int]:
+        """Rank by money; types without a price follow, by GPUs."""
+        money = self.bill.usd_per_hour if self.bill else 0.0
+        return self.bill is None, money, self.gpu_count
+
+    def load(self, search: Search) -> float:
+        """One replica's share of the load: requests a second, or whole clients."""
+        each = search.load / self.replicas
+        return float(math.ceil(each)) if search.closed else each
+
+
+def priced(
+    search: Search, found: Iterable[Found], headroom: float, cloud: str | None
+) -> tuple[list[Priced], list[Found]]:
+    """Count replicas and money; return who keeps the promise then, cheapest first, and who cannot.
+
+    Goodput is found by bisection, which trusts that more load is never better; and clients come
+    whole. So each candidate is asked once more at the load it will carry, and given more replicas
+    where it misses.
+    """
+    waiting = [
+        _with(one, int(replicas_for(search.load, one.load, headroom)), cloud) for one in found
+    ]
+    kept: list[Priced] = []
+    for _ in range(_TRIES):
+        if not waiting:
+            break
+        ok = _keeps(search, waiting)
+        kept += [one for one, good in zip(waiting, ok, strict=True) if good]
+        waiting = [
+            _with(one.found, math.ceil(one.replicas * _MORE), cloud)
+            for one, good in zip(waiting, ok, strict=True)
+            if not good
+        ]
+    return sorted(kept, key=Priced.order), [one.found for one in waiting]
+
+
+def _with(found: Found, replicas: int, cloud: str | None) -> Priced:
+    """Price a candidate at a number of replicas."""
+    entry = found.entry
+    return Priced(found, replicas, bill(entry.gpu, entry.gpus, replicas, cloud))
+
+
+def _keeps(search: Search, asked: Sequence[Priced]) -> NDArray[np.bool_]:
+    """Whether each keeps the promise at its load. (row,)."""
+    server = search.server(
+        np.array([one.found.entry.index for one in asked], dtype=np.intp),
+        np.array([one.found.max_batch * _SURE for one in asked]),
+        np.array([float(one.found.max_num_batched_tokens) for one in asked]),
+    )
+    load = np.array([one.load(search) for one in asked])
+    burstiness = search.traffic.burstiness
+    state = state_of(server, load, closed=search.closed, burstiness=burstiness)
+    return keeps(server, state, search.slo, burstiness) & state.stable
