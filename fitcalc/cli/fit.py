@@ -18,7 +18,7 @@ from fitcalc.units import parse_bytes, parse_tokens
 
 if TYPE_CHECKING:
     from fitcalc.planning.fit_answers import FitAnswers
-    from fitcalc.planning.fits import GpuFit, ModelFit
+    from fitcalc.planning.fit_lists import GpuFit, ModelFit
 
 _ASK, _CARD = "Questions", "The card"
 
@@ -117,13 +117,13 @@ def _several(  # noqa: PLR0917 - the options of the command
     if model is not None:
         if context is not None and engine.max_model_len is None:
             engine = engine.replace(max_model_len=context)
-        from fitcalc.planning.fits import gpus_that_fit
+        from fitcalc.planning.fit_lists import gpus_that_fit
 
         gpus = gpus_that_fit(model, engine, concurrency=many, reserved_bytes=reserved)
         return _list("gpus", gpus, {"model": model}, as_json=as_json)
     if gpu is None:
         raise InvalidValue("model", "nothing", "give --model, --gpu or both")
-    from fitcalc.planning.fits import largest_models
+    from fitcalc.planning.fit_lists import largest_models
 
     models = largest_models(gpu, engine, context=context, concurrency=many, reserved_bytes=reserved)
     return _list("models", models, {"gpu": gpu}, as_json=as_json)

@@ -6,11 +6,11 @@ vllm/v1/worker/utils.py and vllm/v1/core/kv_cache_utils.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from fitcalc.answers import Limit, MemoryLedger, Rejection
+from fitcalc.answers import MemoryLedger, Rejection
 from fitcalc.catalog.formats import WeightFormat, load_kv_format, load_weight_format
 from fitcalc.catalog.gpu import Gpu, Vendor
 from fitcalc.catalog.model import LlmModel
@@ -27,34 +27,9 @@ from fitcalc.physics.kv_cache import (
 )
 from fitcalc.physics.lora import lora_stage_bytes
 from fitcalc.physics.overheads import GpuColumns, Overheads, gpu_columns, overheads
+from fitcalc.physics.starting import Rank, start_refusal
 from fitcalc.physics.weights import Card, Weights, rank_weight_bytes
 from fitcalc.units import GIB, Array, Values
-
-
-@dataclass(frozen=True, slots=True)
-class _Rank:
-    """What one rank holds: the rank of the pipeline stage that bounds the KV cache. [B]
-
-    ``start`` is taken before vLLM looks, by its own context and by other processes; ``weights``
-    include the adapters' slots, ``lora``.
-    """
-
-    visible: float
-    requested: float
-    start: float
-    weights: float
-    lora: float
-    activation: float
-    non_torch: float
-    cuda_graph: float
-    budgeted: bool
-    kv: float
-
-    @property
-    def consumed(self) -> float:
-        """What is taken off the budget. [B]"""
-        graphs = self.cuda_graph if self.budgeted else 0.0
-        return self.weights + self.activation + self.non_torch + graphs
 
 
 def kv_budget_bytes(  # noqa: PLR0917 - the three tables and what follows from them
@@ -132,7 +107,7 @@ def memory_ledger(
     held = held or _counted(model, gpu, engine)
     rank, layout = _binding_rank(model, gpu, engine, layout, c, held)
     rank = replace(rank, start=rank.start + reserved_bytes)
-    refusal = _refusal(rank, layout, engine)
+    refusal = start_refusal(rank, layout, engine)
     if refusal is not None:
         return refusal
     p10, p90 = (rank.kv - q * rank.consumed for q in (c.residual_p90, c.residual_p10))
@@ -184,7 +159,7 @@ def _binding_rank(  # noqa: PLR0917 - the tables, what follows from them, and th
     layout: KvLayout,
     c: OverheadCoefficients,
     held: Weights,
-) -> tuple[_Rank, KvLayout]:
+) -> tuple[Rank, KvLayout]:
     """Return the rank that holds the fewest blocks, and the layout with that rank's blocks."""
     columns = gpu_columns((gpu,), c)
     over = overheads(model, load_weight_format(engine.weight_format), engine, columns, c)
@@ -204,10 +179,10 @@ def _binding_rank(  # noqa: PLR0917 - the tables, what follows from them, and th
 
 def _rank(
     columns: GpuColumns, over: Overheads, engine: ResolvedEngine, weights: float, lora: float
-) -> _Rank:
+) -> Rank:
     visible = float(columns.visible[0])
     requested = float(np.ceil(engine.gpu_memory_utilization * visible))
-    rank = _Rank(
+    rank = Rank(
         visible=visible,
         requested=requested,
         start=float(columns.start[0]),
@@ -227,45 +202,3 @@ def _rank(
 def _scalar(values: Values) -> float:
     array: Array = np.asarray(values, dtype=np.float64)
     return float(array.reshape(-1)[0])
-
-
-def _refusal(rank: _Rank, layout: KvLayout, engine: ResolvedEngine) -> Rejection | None:
-    """Say why vLLM would not start on this rank, or None if it would."""
-    needed = needed_bytes(layout)
-    free = rank.visible - rank.start
-    given = engine.kv_cache_memory_bytes is not None
-    if given and rank.consumed + rank.kv > free:
-        return _memory(
-            rank.consumed + rank.kv,
-            free,
-            f"kv_cache_memory_bytes {_gib(rank.kv)} and {_gib(rank.consumed)} of weights and "
-            f"overheads exceed the {_gib(free)} free on the card",
-        )
-    if not given and rank.requested > free:
-        most = np.floor(free / rank.visible * 100.0) / 100.0
-        return _memory(
-            rank.requested,
-            free,
-            f"gpu_memory_utilization {engine.gpu_memory_utilization:g} asks for "
-            f"{_gib(rank.requested)} and {_gib(free)} are free at start; give {most:g} or less",
-        )
-    if rank.kv < needed or rank.kv <= 0:
-        budget = rank.consumed + rank.kv
-        least = max(needed, 1.0)
-        if rank.kv <= 0:
-            text = f"{_gib(rank.weights)} of weights and {_gib(rank.consumed - rank.weights)} of "
-            text += f"overheads leave no KV cache of the {_gib(budget)} that vLLM may use"
-        else:
-            text = f"one request of {layout.max_model_len:,} tokens needs {_gib(needed)} of KV "
-            text += f"cache and {_gib(rank.kv)} are left of {_gib(budget)}; the longest that fits "
-            text += f"is {longest_len(layout, rank.kv):,} tokens"
-        return _memory(rank.consumed + least, budget, text)
-    return None
-
-
-def _memory(needed: float, available: float, reason: str) -> Rejection:
-    return Rejection(limit=Limit.MEMORY, needed=needed, available=available, reason=reason)
-
-
-def _gib(size: float) -> str:
-    return f"{size / GIB:.2f} GiB"

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from fitcalc.answers import MemoryLedger, Rejection, Row
-from fitcalc.planning.fits import (
-    Ask,
-    FormatFit,
-    GpuFit,
-    Room,
-    concurrency_at,
-    formats_that_fit,
-    least_gpus,
-    longest_context,
-)
+from fitcalc.planning.fit_lists import FormatFit, GpuFit, formats_that_fit, least_gpus
+from fitcalc.planning.fits import Ask, Room, concurrency_at, longest_context
 from fitcalc.planning.knobs import Knob, what_frees
 
 

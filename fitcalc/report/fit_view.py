@@ -10,7 +10,8 @@ from rich.text import Text
 
 from fitcalc.answers import MemoryLedger, Rejection
 from fitcalc.planning.fit_answers import FitAnswers
-from fitcalc.planning.fits import FormatFit, GpuFit, ModelFit, Room
+from fitcalc.planning.fit_lists import FormatFit, GpuFit, ModelFit
+from fitcalc.planning.fits import Room
 from fitcalc.planning.knobs import Knob
 from fitcalc.report.ledger_view import ledger_view, rejection_view
 from fitcalc.report.parts import NARROW, table

@@ -12,17 +12,8 @@ from fitcalc.answers import Limit, MemoryLedger, Rejection
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.planning.fit_answers import answers
-from fitcalc.planning.fits import (
-    Room,
-    ask,
-    concurrency_at,
-    fit,
-    formats_that_fit,
-    gpus_that_fit,
-    largest_models,
-    least_gpus,
-    longest_context,
-)
+from fitcalc.planning.fit_lists import formats_that_fit, gpus_that_fit, largest_models, least_gpus
+from fitcalc.planning.fits import Room, ask, concurrency_at, fit, longest_context
 from fitcalc.planning.knobs import largest_utilization, what_frees
 from fitcalc.units import GIB
 
