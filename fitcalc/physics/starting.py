@@ -1,6 +1,6 @@
 """Whether vLLM starts on a rank: the start-up checks, and what they say.
 
-Source: vllm/v1/worker/utils.py, ``request_memory``, and vllm/v1/core/kv_cache_utils.py,
+Source: vllm/v1/worker/utils.py, ``request_memory``, and vllm/v1/core/kv_cache_planning.py,
 ``check_enough_kv_cache_memory``.
 """
 
