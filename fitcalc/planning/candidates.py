@@ -187,10 +187,14 @@ def rejected(gpu: str, split: Parallel, weight: str, kv: str, no: Rejection) -> 
     )
 
 
-def _families(model: LlmModel, weight: WeightFormat, gpus: Iterable[Gpu]) -> list[list[Gpu]]:
-    """GPUs whose layouts and paddings are equal: all, unless the model's depend on the card."""
-    layouts = any(layer.kind is LayerKind.MLA for layer in model.layers)
-    if not (layouts or weight.experts_only):
+def _families(model: LlmModel, gpus: Iterable[Gpu]) -> list[list[Gpu]]:
+    """GPUs whose layouts and paddings are equal: all, unless the model's depend on the card.
+
+    Backends choose blocks by the card where layers are not all plain attention, and experts are
+    padded by it.
+    """
+    plain = all(layer.kind in (LayerKind.FULL, LayerKind.NONE) for layer in model.layers)
+    if plain and not model.is_moe:
         return [list(gpus)]
     sorted_out: dict[tuple[float, bool], list[Gpu]] = {}
     for gpu in gpus:
@@ -208,7 +212,7 @@ def _blocks(
     if no is not None:
         return [], [rejected(g.id, split, weight.id, kv.id, no) for g in gpus]
     blocks, lost = [], []
-    for family in _families(scope.model, weight, gpus):
+    for family in _families(scope.model, gpus):
         block, out = _block(scope, family, weight, kv, split)
         blocks += [block] if block else []
         lost += out
