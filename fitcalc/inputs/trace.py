@@ -37,6 +37,9 @@ class Trace:
         hash_ids: Ids of its prompt's blocks of ``hash_block_tokens``; equal leading ids are
             equal text. ``None`` where the prompts share nothing that is known.
         hash_block_tokens: Tokens of one hashed block. [tokens]
+        priority: vLLM's priority, lower runs first; ``None`` = all alike.
+        session: Conversation that each request belongs to; ``None`` = not known.
+        kind: Which of several classes of traffic each request is of; ``None`` = one class.
     """
 
     arrival_s: Array
@@ -44,6 +47,9 @@ class Trace:
     osl: Tokens
     hash_ids: tuple[tuple[int, ...], ...] | None = None
     hash_block_tokens: int = HASH_BLOCK_TOKENS
+    priority: Tokens | None = None
+    session: Tokens | None = None
+    kind: Tokens | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other.
@@ -169,6 +175,9 @@ class Trace:
             osl=self.osl[chosen],
             hash_ids=None if hashes is None else tuple(hashes[i] for i in chosen),
             hash_block_tokens=self.hash_block_tokens,
+            priority=None if self.priority is None else self.priority[chosen],
+            session=None if self.session is None else self.session[chosen],
+            kind=None if self.kind is None else self.kind[chosen],
         )
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fitcalc.answers import Limit, MemoryLedger, Prediction, Rejection
+from fitcalc.catalog.model import LayerKind
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
+from fitcalc.physics.kv_cache import KvLayout, kv_layout, num_blocks
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.server import (
     beyond_length,
     interval_of,
     ledger_of,
-    request_bytes,
     share_of_rank,
     step_of,
 )
 from fitcalc.planning.setup import ModelName, Setup, set_up
+from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.report import Simulation, simulation
-from fitcalc.simulation.scheduler import SchedulerSettings
+from fitcalc.simulation.settings import SchedulerSettings
 
 DEFAULT_REQUESTS = 2000
 """Requests that an open loop runs where the traffic leaves it open. [1]"""
@@ -140,20 +144,39 @@ def _count(traffic: Traffic) -> int:
     return _ROUNDS * traffic.concurrency if traffic.concurrency else DEFAULT_REQUESTS
 
 
-def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSettings:
-    """Return the scheduler's settings; KV blocks count what requests of this length really hold.
+def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSettings:  # noqa: ARG001
+    """Return the scheduler's settings, with the blocks of each group of layers as vLLM lays out.
 
-    The simulation keeps one group of blocks. Where layers keep a window or a state only, a token
-    weighs less the longer the request is; blocks are weighed at the trace's mean.
+    Prefix hits are found in one group of blocks; where kinds of layers differ they are given.
     """
-    held = float(trace.isl.mean() + trace.osl.mean() / 2.0)
-    tokens = ledger.kv_cache_bytes / request_bytes(setup, held) * held
+    layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
+    rules = block_rules(layout)
+    plain = len(rules) == 1 and rules[0] == BlockRule(rules[0].block_size)
+    blocks = float(num_blocks(layout, ledger.kv_cache_bytes))
     return SchedulerSettings(
         max_num_seqs=setup.engine.max_num_seqs,
         max_num_batched_tokens=setup.engine.max_num_batched_tokens,
-        num_gpu_blocks=max(2, int(tokens / _BLOCK)),
-        block_size=_BLOCK,
+        num_gpu_blocks=max(2, int(blocks)),
+        block_size=min((r.block_size for r in rules if r.block_size), default=_BLOCK),
         enable_chunked_prefill=setup.engine.enable_chunked_prefill,
         async_scheduling=setup.engine.async_scheduling,
         enable_prefix_caching=setup.engine.enable_prefix_caching,
+        block_rules=() if plain else rules,
     )
+
+
+def block_rules(layout: KvLayout) -> tuple[BlockRule, ...]:
+    """Say how a sequence takes blocks in each kind of layers; equal groups make one rule."""
+    groups = Counter(g.cache for g in layout.groups)
+    rules: list[BlockRule] = []
+    for cache, count in groups.items():
+        size = cache.block_size * (layout.context_parallel if cache.window is None else 1)
+        if cache.kind is LayerKind.STATE:
+            rules.append(BlockRule.state(layout.state_blocks, count))
+        elif cache.kind is LayerKind.SLIDING and cache.window:
+            rules.append(BlockRule.sliding(size, cache.window, layout.max_in_flight, count))
+        elif cache.kind is LayerKind.CHUNKED and cache.window:
+            rules.append(BlockRule.chunked(size, cache.window, layout.max_in_flight, count))
+        else:
+            rules.append(BlockRule(size, count))
+    return tuple(rules)

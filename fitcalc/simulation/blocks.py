@@ -1,15 +1,68 @@
-"""KV blocks: how many are free, who shares them, and which prefixes stay cached."""
+"""KV blocks: how many a sequence holds in each group of layers, and how many are free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fitcalc.errors import InvalidValue
-from fitcalc.inputs.trace import Trace
+
+@dataclass(frozen=True, slots=True)
+class BlockRule:
+    """How many blocks a sequence takes in equal groups of layers, and when it gives some back.
+
+    A block holds ``block_size`` tokens (0: a state, which takes ``fixed`` blocks whatever the
+    length). Once ``first`` tokens are settled, ``each`` blocks have left the window or the chunk,
+    and as many again every ``period`` tokens; ``first`` of 0 means never. On admission no more
+    than ``most`` blocks must be found; 0 means all (vllm/v1/core/single_type_kv_cache_manager.py).
+    """
+
+    block_size: int
+    groups: int = 1
+    fixed: int = 0
+    first: int = 0
+    period: int = 1
+    each: int = 0
+    most: int = 0
+
+    @classmethod
+    def sliding(cls, block_size: int, window: int, in_flight: int, groups: int = 1) -> BlockRule:
+        """Layers that see the last ``window`` tokens. [tokens]"""
+        most = -(-(window - 1 + in_flight) // block_size) + 1
+        first = window - 1 + block_size
+        return cls(block_size, groups, 0, first, block_size, groups, most)
+
+    @classmethod
+    def chunked(cls, block_size: int, chunk: int, in_flight: int, groups: int = 1) -> BlockRule:
+        """Layers that see the tokens since the last multiple of ``chunk``. [tokens]"""
+        most = -(-(chunk + in_flight) // block_size)
+        return cls(block_size, groups, 0, chunk, chunk, groups * (chunk // block_size), most)
+
+    @classmethod
+    def state(cls, blocks: int, groups: int = 1) -> BlockRule:
+        """Layers that keep a state and no tokens."""
+        return cls(0, groups, fixed=blocks)
+
+    def taken(self, tokens: int) -> int:
+        """Blocks taken by the time there are so many tokens. [1]"""
+        if not self.block_size:
+            return self.groups * self.fixed
+        return self.groups * -(-tokens // self.block_size)
+
+    def given_back(self, settled: int) -> int:
+        """Blocks given back by the time so many tokens are settled. [1]"""
+        if not self.first or settled < self.first:
+            return 0
+        return self.each * (1 + (settled - self.first) // self.period)
+
+    def to_find(self, tokens: int) -> int:
+        """Blocks that must be free for a sequence of so many tokens to be admitted. [1]"""
+        if not self.most:
+            return self.taken(tokens)
+        return self.groups * min(-(-tokens // self.block_size), self.most)
 
 
 class BlockPool:
-    """Free blocks of one full-attention group; prefix hits are given, not found.
+    """Free blocks where every layer keeps every token; prefix hits are given, not found.
 
     A request that has computed n tokens holds ceil(n / block_size) blocks, less those it shares.
     Block 0 is vLLM's null block and never holds tokens (vllm/v1/core/block_pool.py).
@@ -18,26 +71,36 @@ class BlockPool:
         block_size: Tokens of one block. [tokens]
         usable: Blocks that requests can hold. [1]
         free: Blocks that can be taken now. [1]
+        rules: How sequences grow, one rule for each kind of layers.
     """
 
-    __slots__ = ("_hits", "_shared", "block_size", "free", "usable")
+    __slots__ = ("_hits", "_partial_blocks", "_shared", "block_size", "free", "rules", "usable")
 
     def __init__(
-        self, num_gpu_blocks: int, block_size: int, hits: Sequence[int], shared_blocks: int
+        self,
+        num_gpu_blocks: int,
+        block_size: int,
+        hits: Sequence[int] = (),
+        shared_blocks: int = 0,
+        *,
+        partial_blocks: bool = False,
     ) -> None:
         """Open the pool.
 
         Args:
             num_gpu_blocks: Blocks as vLLM counts them, the null block included. [1]
             block_size: Tokens of one block. [tokens]
-            hits: Each request's prompt tokens that the prefix cache serves. [tokens]
+            hits: Each request's prompt tokens that need no computing; empty = none. [tokens]
             shared_blocks: Blocks at the start of every prompt that all hold once. [1]
+            partial_blocks: Whether hits may end inside a block: the KV was sent, not found.
         """
         self.block_size = block_size
         self.usable = num_gpu_blocks - 1
         self.free = self.usable - shared_blocks
+        self.rules: tuple[BlockRule, ...] = (BlockRule(block_size),)
         self._hits = hits
         self._shared = shared_blocks
+        self._partial_blocks = partial_blocks
 
     def blocks(self, tokens: int) -> int:
         """Blocks that hold this many tokens. [1]"""
@@ -45,7 +108,10 @@ class BlockPool:
 
     def hit_tokens(self, request: int, target: int) -> int:
         """Leading tokens of a request that need no computing; at least one is left. [tokens]"""
-        return min(self._hits[request], (target - 1) // self.block_size * self.block_size)
+        if not self._hits:
+            return 0
+        size = 1 if self._partial_blocks else self.block_size
+        return min(self._hits[request], (target - 1) // size * size)
 
     def needed(self, request: int, target: int, hit: int) -> int:  # noqa: ARG002
         """Free blocks that a request must find to be admitted, its whole length at once. [1]"""
@@ -55,116 +121,92 @@ class BlockPool:
         """Take the blocks of a request's first chunk."""
         self.take(self.blocks(computed) - self._sharing(hit))
 
-    def extend(self, request: int, before: int, after: int) -> None:  # noqa: ARG002
+    def growth(self, request: int, before: int, after: int) -> int:  # noqa: ARG002
+        """Blocks that a request's next chunk takes. [1]"""
+        return self.blocks(after) - self.blocks(before)
+
+    def extend(self, request: int, before: int, after: int) -> None:
         """Take the blocks of a request's next chunk."""
-        self.take(self.blocks(after) - self.blocks(before))
+        self.take(self.growth(request, before, after))
+
+    def settle(self, request: int, settled: int) -> None:
+        """Give back the blocks that no later token needs once ``settled`` tokens are there."""
 
     def take(self, count: int) -> None:
         """Take free blocks."""
         self.free -= count
 
-    def release(self, request: int, computed: int) -> None:
-        """Give back what a request held after ``computed`` tokens."""
-        self.free += self.blocks(computed) - self._sharing(self._hits[request])
+    def release(self, request: int, computed: int, known: int) -> None:  # noqa: ARG002
+        """Give back what a request held after ``computed`` tokens, ``known`` of them settled."""
+        hit = self._hits[request] if self._hits else 0
+        self.free += self.blocks(computed) - self._sharing(hit)
+
+    def ended(self, request: int) -> None:
+        """Forget what only this request could have used again."""
 
     def most(self, request: int, tokens: int) -> tuple[int, int]:
         """Blocks of a request that grows to ``tokens``, and blocks there are for it. [1]"""
-        return self.blocks(tokens) - self._sharing(self._hits[request]), self.usable - self._shared
+        hit = self._hits[request] if self._hits else 0
+        return self.blocks(tokens) - self._sharing(hit), self.usable - self._shared
 
     def _sharing(self, hit: int) -> int:
         return min(self._shared, hit // self.block_size)
 
 
-class HashedBlockPool(BlockPool):
-    """A pool whose prefix cache is real: hashed prompt blocks, least recently used out first.
+class GroupedBlockPool(BlockPool):
+    """Free blocks where kinds of layers differ: all tokens, a window, a chunk, or a state.
 
-    Blocks of ended requests stay cached until free blocks run out. A hash of the trace spans
-    several blocks; only whole hashes are shared. Blocks without a hash are taken first.
+    Prefix hits are given as in ``BlockPool``; they save computing, no blocks.
     """
 
-    __slots__ = ("_cached", "_evictable", "_own", "_span", "_users")
+    __slots__ = ("_given",)
 
     def __init__(
-        self,
-        num_gpu_blocks: int,
-        block_size: int,
-        trace: Trace,
+        self, num_gpu_blocks: int, rules: tuple[BlockRule, ...], hits: Sequence[int] = ()
     ) -> None:
-        """Open the pool with nothing cached, for the prompts of a trace with hashes.
+        """Open the pool.
 
-        Raises:
-            InvalidValue: a hash does not span whole blocks.
+        Args:
+            num_gpu_blocks: Blocks as vLLM counts them, the null block included. [1]
+            rules: How sequences grow, one rule for each kind of layers.
+            hits: Each request's prompt tokens that need no computing; empty = none. [tokens]
         """
-        super().__init__(num_gpu_blocks, block_size, (), 0)
-        tokens = trace.hash_block_tokens
-        if tokens % block_size:
-            fix = f"give one that divides the trace's hash blocks of {tokens} tokens"
-            raise InvalidValue("block_size", block_size, fix)
-        whole = (trace.isl // tokens).tolist()
-        ids = trace.hash_ids or ((),) * len(trace)
-        self._own = [own[:count] for own, count in zip(ids, whole, strict=True)]
-        self._span = tokens // block_size
-        self._cached: dict[int, int] = {}  # hash -> requests that hold it
-        self._evictable: dict[int, None] = {}  # hashes nobody holds, oldest first
-        self._users: dict[int, list[int]] = {}  # request -> hashes it holds
+        sizes = [rule.block_size for rule in rules if rule.block_size]
+        super().__init__(num_gpu_blocks, min(sizes, default=1), hits)
+        self.rules = rules
+        self._given: dict[int, list[int]] = {}  # request -> blocks given back, by rule
 
-    def hit_tokens(self, request: int, target: int) -> int:
-        """Leading tokens whose hashes are cached; at least one token is left. [tokens]"""
-        tokens = self._span * self.block_size
-        found = 0
-        for key in self._own[request][: (target - 1) // tokens]:
-            if key not in self._cached:
-                break
-            found += 1
-        return found * tokens
+    def blocks(self, tokens: int) -> int:
+        """Blocks taken by the time there are so many tokens. [1]"""
+        return sum(rule.taken(tokens) for rule in self.rules)
 
-    def needed(self, request: int, target: int, hit: int) -> int:
-        """Free blocks to be found; cached blocks that nobody holds count as free until hit. [1]"""
-        held = self._leading(request, hit)
-        asleep = sum(key in self._evictable for key in held)
-        return self.blocks(target) - (len(held) - asleep) * self._span
+    def needed(self, request: int, target: int, hit: int) -> int:  # noqa: ARG002
+        """Free blocks that a request must find; windows need no more than they hold. [1]"""
+        return sum(rule.to_find(target) for rule in self.rules)
 
     def admit(self, request: int, hit: int, computed: int) -> None:
-        """Hold the hashes that hit, take blocks for the first chunk and cache its hashes."""
-        held = list(self._leading(request, hit))
-        for key in held:
-            if key in self._evictable:
-                del self._evictable[key]
-                self.free -= self._span
-            self._cached[key] += 1
-        self._users[request] = held
-        self.extend(request, hit, computed)
+        """Take the blocks of a request's first chunk; those below a window are never taken."""
+        self._given[request] = [0] * len(self.rules)
+        self.take(self.blocks(computed))
+        self.settle(request, hit)
 
-    def extend(self, request: int, before: int, after: int) -> None:
-        """Take blocks for a chunk and cache the hashes it completes."""
-        self.take(self.blocks(after) - self.blocks(before))
-        tokens = self._span * self.block_size
-        held = self._users[request]
-        for key in self._own[request][before // tokens : after // tokens]:
-            if key not in self._cached:
-                self._cached[key] = 1
-                held.append(key)
+    def settle(self, request: int, settled: int) -> None:
+        """Give back the blocks that no later token needs once ``settled`` tokens are there."""
+        for number in range(len(self.rules)):
+            self.settle_rule(request, number, settled)
 
-    def take(self, count: int) -> None:
-        """Take free blocks, forgetting the oldest hashes where no other block is left."""
-        self.free -= count
-        while len(self._evictable) * self._span > self.free:
-            oldest = next(iter(self._evictable))
-            del self._evictable[oldest], self._cached[oldest]
+    def settle_rule(self, request: int, number: int, settled: int, *, noted: bool = False) -> None:
+        """Give back blocks of one kind of layers; if ``noted``, they already count as free."""
+        given, before = self.rules[number].given_back(settled), self._given[request][number]
+        if given > before:
+            self._given[request][number] = given
+            if not noted:
+                self.free += given - before
 
-    def release(self, request: int, computed: int) -> None:
-        """Give back a request's blocks; its hashes stay, the prompt's start longest."""
-        held = self._users.pop(request)
-        self.free += self.blocks(computed) - len(held) * self._span
-        for key in reversed(held):
-            self._cached[key] -= 1
-            if self._cached[key] == 0:
-                self._evictable[key] = None
-                self.free += self._span
+    def release(self, request: int, computed: int, known: int) -> None:  # noqa: ARG002
+        """Give back what a request still held."""
+        self.free += self.blocks(computed) - sum(self._given.pop(request))
 
     def most(self, request: int, tokens: int) -> tuple[int, int]:  # noqa: ARG002
-        """Blocks of a request that shares nothing, and all blocks. [1]"""
-        return self.blocks(tokens), self.usable
-
-    def _leading(self, request: int, hit: int) -> tuple[int, ...]:
-        return self._own[request][: hit // (self._span * self.block_size)]
+        """Blocks a request must find when it is longest, and all blocks. [1]"""
+        return sum(rule.to_find(tokens) for rule in self.rules), self.usable

@@ -1,14 +1,13 @@
 """One vLLM engine in time: the scheduler's steps, the clock, and what may be skipped.
 
-The clock is read only where it decides something: when a request that came now would be looked
-at. Everything else is laid down untimed and timed later in one call. Decode-only stretches that
-wait for the next arrival are foreseen whole, through the ends of sequences, and cut at the
-arrival. The answer is that of a step-by-step run, which ``skip=False`` makes.
+Between two events (an arrival, a first token, an end, blocks that run out) every step decodes the
+same sequences: such a row of steps is one row of tables (``law``), whatever its length. The answer
+is that of a step-by-step run, which ``skip=False`` makes.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from math import inf
 
@@ -18,25 +17,29 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.trace import Trace
 from fitcalc.physics.step import StepTimes
 from fitcalc.simulation.arrivals import OpenLoop
-from fitcalc.simulation.blocks import BlockPool, HashedBlockPool
-from fitcalc.simulation.scheduler import Requests, Scheduler, SchedulerSettings
-from fitcalc.simulation.timeline import Timeline
+from fitcalc.simulation.batch import Batch
+from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
+from fitcalc.simulation.cache import CachedBlockPool
+from fitcalc.simulation.diary import Diary
+from fitcalc.simulation.law import StepLaw, step_law
+from fitcalc.simulation.requests import Requests
+from fitcalc.simulation.scheduler import Scheduler
+from fitcalc.simulation.settings import SchedulerSettings
+from fitcalc.simulation.timeline import Steps, Timeline
 
 Progress = Callable[[float], None]
-
-_FORESEEN = 4096
-"""Steps foreseen in one call at most; more would only wait in memory."""
-_UNTIMED = 1 << 16
-"""Steps laid down before they are timed at most."""
 
 
 class Engine:
     """A replica that serves requests of a trace.
 
     Attributes:
-        requests: What happened to each request, in steps.
-        timeline: The steps and their times.
+        requests: What happened to each request.
+        timeline: The clock.
+        diary: Sums over the steps.
         scheduler: The state between two steps.
+        arrivals: The loop that sends the requests.
+        ends: When requests ended that no router has seen yet. [s]
     """
 
     def __init__(
@@ -48,7 +51,10 @@ class Engine:
         *,
         prefix_hit: float = 0.0,
         prefix_tokens: int = 0,
+        computed_elsewhere: bool = False,
         skip: bool = True,
+        keep_steps: bool = True,
+        law: StepLaw | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Check that every request can be served alone, and start idle at 0 s.
@@ -60,182 +66,223 @@ class Engine:
             arrivals: The loop that sends the requests.
             prefix_hit: Share of each prompt that the prefix cache serves. [1]
             prefix_tokens: Tokens at the start of every prompt that all share. [tokens]
-            skip: Whether to time many steps at once.
+            computed_elsewhere: Whether prompts come with their KV: all but the last token.
+            skip: Whether to pass many steps at once.
+            keep_steps: Whether ``timeline`` keeps the rows of steps.
+            law: Tables of ``model``, where they are written already.
             progress: Told the share of requests that have ended.
 
         Raises:
             InvalidValue: the settings make no sense, or a request can never run.
         """
-        self.timeline = Timeline(model)
-        self.requests = Requests(trace.isl.tolist(), trace.osl.tolist())
+        settings.check()
+        self.requests = Requests(trace)
         self.arrivals = arrivals
-        self._ended_steps: list[int] = []
+        self.ends: deque[float] = deque()
         self._skip, self._progress = skip, progress
+        self._ended = 0
         self._ahead = settings.async_scheduling
-        self._pool = _pool(trace, settings, prefix_hit, prefix_tokens)
+        if computed_elsewhere:
+            hits = (trace.isl - 1).tolist()
+            self._pool = BlockPool(
+                settings.num_gpu_blocks, settings.block_size, hits, partial_blocks=True
+            )
+        else:
+            self._pool = _pool(trace, settings, prefix_hit, prefix_tokens)
         _check(trace, settings, self._pool)
-        self.scheduler = Scheduler(
-            settings, self.requests, self._pool, self.timeline, self._note_end
-        )
-        self._pace_s = 0.0
+        law = law or law_of(model, trace, settings)
+        self.diary = Diary(law)
+        self.timeline = Timeline(law, self.diary, keep_steps=keep_steps)
+        self._stalled_s: dict[int, float] = {}  # request -> end of its last token
+        self.scheduler = Scheduler(settings, self.requests, self._pool, self._note_stall)
 
     @property
     def usable_blocks(self) -> int:
         """KV blocks that can hold tokens. [1]"""
         return self._pool.usable
 
+    @property
+    def used_blocks(self) -> int:
+        """KV blocks held now. [1]"""
+        return self._pool.usable - self._pool.free
+
+    def cached_tokens(self, request: int) -> int:
+        """Leading tokens of a request that this engine holds now. [tokens]"""
+        return self._pool.hit_tokens(request, self.requests.target[request])
+
     def ended_by(self, time_s: float) -> int:
-        """Requests that have ended by a time that has been simulated. [1]"""
-        return bisect_right(self._ended_steps, time_s, key=self.timeline.end_s)
+        """Count the requests that ended by ``time_s`` since it was last asked. [1]"""
+        count = 0
+        while self.ends and self.ends[0] <= time_s:
+            self.ends.popleft()
+            count += 1
+        return count
 
     def run(self, until_s: float = inf) -> None:
         """Serve until everybody has been served, or no step is scheduled before ``until_s``."""
-        scheduler = self.scheduler
+        scheduler, timeline, arrivals, ahead = (
+            self.scheduler, self.timeline, self.arrivals, self._ahead
+        )  # fmt: skip
         while True:
-            self._free()
-            if until_s < inf and self._now() >= until_s:
+            if scheduler.ended:
+                scheduler.free_ended()
+            decided = timeline.decided_s(ahead=ahead)
+            if decided >= until_s:
                 return
-            if scheduler.idle and not self._wake():
+            if arrivals.next_s <= decided:
+                scheduler.waiting.add(arrivals.due(decided))
+            if scheduler.idle and not self._wake(until_s):
                 return
             if scheduler.mixed or not scheduler.decoding.count:
-                if not scheduler.mix(self._refill):
-                    self._idle()
-            elif (
-                scheduler.waiting or not scheduler.open or not (self.arrivals.more or until_s < inf)
-            ):
-                self._decode_until_end()
+                batch = scheduler.mix()
+                if batch is None:
+                    self._idle(until_s)
+                else:
+                    self._pass(batch)
             else:
-                self._decode_until_arrival(until_s)
-            if not self._skip or scheduler.step - self.timeline.timed > _UNTIMED:
-                self._evaluate()
+                self._decode(until_s)
 
-    def _free(self, *, all_of_them: bool = False) -> None:
-        for _ in range(self.scheduler.free_ended(all_of_them=all_of_them)):
-            follower = self.arrivals.freed()
-            if follower is not None:
-                self.scheduler.waiting.append(follower)
-
-    def _now(self) -> float:
-        """Time at which the next step is scheduled. [s]"""
-        self._evaluate()
-        return self.timeline.decided_s(ahead=self._ahead)
-
-    def _evaluate(self) -> None:
-        self.timeline.evaluate()
-        self.arrivals.settle(self.timeline)
-
-    def _refill(self) -> bool:
-        """Let those who have come by now wait; say whether anybody waits."""
-        if not self.arrivals.more:
-            return False
-        self.scheduler.waiting.extend(self.arrivals.due(self._now()))
-        return bool(self.scheduler.waiting)
-
-    def _idle(self) -> None:
-        """Nothing can be scheduled until the ends in flight are seen."""
-        if not self.scheduler.ended:
-            raise AssertionError("the scheduler is stuck")
-        self._evaluate()
-        self.timeline.rest()
-        self._free(all_of_them=True)
-
-    def _wake(self) -> bool:
+    def _wake(self, until_s: float) -> bool:
         """Let an empty engine's clock run to the next arrival; say whether there is one."""
-        if self._refill():
+        self._settle()
+        scheduler, timeline, arrivals = self.scheduler, self.timeline, self.arrivals
+        if arrivals.next_s <= timeline.now_s:
+            scheduler.waiting.add(arrivals.due(timeline.now_s))
             return True
-        self._evaluate()
-        self.timeline.rest()
-        self._free(all_of_them=True)
-        if self.scheduler.waiting:
-            return True
-        if self.arrivals.next_s == inf:
+        if arrivals.next_s == inf or arrivals.next_s >= until_s:
             return False
-        self.timeline.wait_until(self.arrivals.next_s)
-        self.scheduler.waiting.extend(self.arrivals.due(self.timeline.now_s))
+        timeline.wait_until(arrivals.next_s)
+        scheduler.waiting.add(arrivals.due(timeline.now_s))
         return True
 
-    def _decode_until_end(self) -> None:
-        """Decode to the next end: nobody can join before."""
-        scheduler = self.scheduler
-        most = scheduler.decoding.first_end() + 1 - scheduler.step
-        if scheduler.ended:
-            most = min(most, scheduler.ended[0][0] - scheduler.step)
-        scheduler.decode(scheduler.room(most) if self._skip else 1, timed=False)
+    def _idle(self, until_s: float) -> None:
+        """Nothing can be scheduled until the ends in flight are seen, or somebody comes."""
+        stuck = not self.scheduler.ended
+        self._settle()
+        if stuck:
+            came = self.arrivals.next_s
+            if came == inf:
+                raise AssertionError("the scheduler is stuck")
+            self.timeline.wait_until(min(came, until_s))
 
-    def _decode_until_arrival(self, until_s: float) -> None:
-        """Decode until somebody comes: time more steps than needed in one call, take the first."""
+    def _settle(self) -> None:
+        self.timeline.rest()
+        self.scheduler.free_ended(all_of_them=True)
+
+    def _pass(self, batch: Batch) -> None:
+        """Let one step pass, and see who got a token."""
+        scheduler, timeline, requests = self.scheduler, self.timeline, self.requests
+        start = timeline.now_s
+        for request in batch.started:
+            requests.scheduled_s[request] = start
+        if batch.preempted:
+            self.diary.preempted(start, batch.preempted)
+        used = self.used_blocks
+        running = batch.decodes + len(batch.chunks)
+        felt = batch.decodes - len(batch.late)
+        end = timeline.pass_row(batch.row(), felt, running, used, used)
+        for request in batch.late:
+            self.diary.gap(end - self._stalled_s.pop(request))
+        over: list[int] = []
+        for request in batch.whole:
+            if requests.first[request] < 0:
+                requests.first[request] = scheduler.step - 1
+                requests.first_s[request] = end
+            else:
+                self.diary.gap(end - self._stalled_s.pop(request))
+            if scheduler.sampled(request):
+                over.append(request)
+        self._end(over + scheduler.decoding.ended(scheduler.step), end)
+
+    def _decode(self, until_s: float) -> None:
+        """Decode until somebody comes or ends; who comes to a full house waits unseen."""
         scheduler, timeline, arrivals = self.scheduler, self.timeline, self.arrivals
-        most = scheduler.room(self._horizon(until_s))
-        rows, ending = scheduler.decoding.ahead(scheduler.step, most)
-        durations, ends = timeline.foresee(rows)
-        arrivals.settle(timeline)
-        came = min(arrivals.next_s, arrivals.follow_s(ends[ending]), until_s)
-        scheduled = np.concatenate(([timeline.decided_s(ahead=self._ahead)], ends[:-1]))
-        if self._ahead:
-            scheduled[1:] = np.concatenate(([timeline.now_s], ends[:-2]))[: len(ends) - 1]
-        count = int(np.searchsorted(scheduled, came, side="left"))
-        if count:
-            self._pace_s = float(durations[count - 1])
-            timeline.accept(durations[:count], ends[:count])
-            scheduler.decode(count, timed=True)
-            arrivals.settle(timeline)
-        scheduler.waiting.extend(arrivals.due(timeline.decided_s(ahead=self._ahead)))
+        decoding = scheduler.decoding
+        most = decoding.first_end() + 1 - scheduler.step if self._skip else 1
+        waiting = scheduler.waiting
+        blocked = bool(waiting) and not waiting.ordered
+        if waiting or scheduler.partial:
+            if scheduler.ended:
+                most = min(most, scheduler.ended[0][0] - scheduler.step)
+            most = min(most, decoding.until_given(scheduler.step))
+            deferred = scheduler.deferred_steps
+            if deferred:
+                most, blocked = min(most, deferred), False
+        elif scheduler.ended and decoding.growth_of(scheduler.step, most) <= self._pool.free:
+            scheduler.free_ended(all_of_them=True)  # a step early, where nobody minds
+        decodes, context = decoding.count, decoding.context(scheduler.step)
+        came = until_s if blocked else min(arrivals.next_s, until_s)
+        if came < inf and most > 1:
+            most = timeline.steps_before(came, most, decodes, context, self._ahead)
+        count, first, last = scheduler.decode(most)
+        steps = Steps(count, decodes, context, 0, 0.0, 0)
+        end = timeline.pass_row(steps, decodes, decodes, first, last)
+        if decoding.first_end() < scheduler.step:
+            self._end(decoding.ended(scheduler.step), end)
 
-    def _horizon(self, until_s: float) -> int:
-        """Steps worth foreseeing: until the next arrival that is known, or expected. [1]"""
-        if not self._skip:
-            return 1
-        if self._pace_s == 0.0:
-            return 16
-        gap_s = min(self.arrivals.next_s, until_s) - self.timeline.now_s
-        known = int(gap_s / self._pace_s * 1.05) + 3 if gap_s < inf else _FORESEEN
-        first_end = self.scheduler.decoding.first_end() - self.scheduler.step
-        follow = first_end + 1 + self.arrivals.follow_steps(self._pace_s)
-        return max(1, min(known, follow, _FORESEEN))
+    def _end(self, over: list[int], end_s: float) -> None:
+        """Take note of requests whose last token came with the step just passed."""
+        if len(over) > 1:  # as vLLM goes through them: in the order in which they run
+            over = [request for request in self.scheduler.running if request in over]
+        for request in over:
+            self.scheduler.end(request)
+            self.requests.finish_s[request] = end_s
+            self.arrivals.ended(self.scheduler.step - 1, end_s)
+            self.ends.append(end_s)
+            self._ended += 1
+            count = len(self.requests.isl)
+            if self._progress is not None and self._ended % max(1, count // 100) == 0:
+                self._progress(self._ended / count)
 
-    def _note_end(self, step: int) -> None:
-        self.arrivals.ended(step)
-        self._ended_steps.append(step)
-        count, ended = len(self.requests.isl), len(self._ended_steps)
-        if self._progress is not None and ended % max(1, count // 100) == 0:
-            self._progress(ended / count)
+    def _note_stall(self, request: int) -> None:
+        self._stalled_s.setdefault(request, self.timeline.now_s)
+
+
+def law_of(model: StepTimes, trace: Trace, settings: SchedulerSettings) -> StepLaw:
+    """Write out the tables that serving a trace needs."""
+    return step_law(
+        model,
+        sequences=settings.max_num_seqs,
+        tokens=settings.max_num_batched_tokens,
+        longest=int((trace.isl + trace.osl).max()),
+    )
 
 
 def _pool(
     trace: Trace, settings: SchedulerSettings, prefix_hit: float, prefix_tokens: int
 ) -> BlockPool:
     """Blocks with the prefix cache that the question describes."""
-    size = settings.block_size
-    if not settings.enable_prefix_caching:
-        return BlockPool(settings.num_gpu_blocks, size, [0] * len(trace), 0)
-    if trace.hash_ids is not None:
-        return HashedBlockPool(settings.num_gpu_blocks, size, trace)
+    size, blocks, rules = settings.block_size, settings.num_gpu_blocks, settings.block_rules
+    caching = settings.enable_prefix_caching
+    given = caching and (prefix_hit > 0 or prefix_tokens > 0)
+    if not given:
+        if rules:
+            return GroupedBlockPool(blocks, rules)
+        if caching:
+            return CachedBlockPool(blocks, size, trace)
+        return BlockPool(blocks, size)
     most = (trace.isl - 1) // size * size
     share = (prefix_hit * trace.isl).astype(np.int64) // size * size
     shared = prefix_tokens // size
-    hits = np.minimum(np.maximum(share, shared * size), most)
-    return BlockPool(settings.num_gpu_blocks, size, hits.tolist(), shared)
+    hits = np.minimum(np.maximum(share, shared * size), most).tolist()
+    if rules:
+        return GroupedBlockPool(blocks, rules, hits)
+    return BlockPool(blocks, size, hits, shared)
 
 
 def _check(trace: Trace, settings: SchedulerSettings, pool: BlockPool) -> None:
     """Refuse what would never end.
 
     Raises:
-        InvalidValue: a setting below 1, or a request that cannot run even alone.
+        InvalidValue: a request that cannot run even alone.
     """
-    for field in ("max_num_seqs", "max_num_batched_tokens", "block_size", "num_gpu_blocks"):
-        value = getattr(settings, field)
-        if value < 1:
-            raise InvalidValue(field, value, "give a whole number above 0")
-    if settings.max_num_batched_tokens < settings.max_num_seqs:
-        fix = f"give at least max_num_seqs = {settings.max_num_seqs}"
-        raise InvalidValue("max_num_batched_tokens", settings.max_num_batched_tokens, fix)
     longest = int(np.argmax(trace.isl + trace.osl))
     tokens = int(trace.isl[longest] + trace.osl[longest]) - 1
     needed, there = pool.most(longest, tokens)
     if needed > there:
         fix = f"request {longest} of {tokens} tokens needs {needed} free blocks"
         raise InvalidValue("num_gpu_blocks", settings.num_gpu_blocks, fix)
-    if not settings.enable_chunked_prefill and tokens > settings.max_num_batched_tokens:
+    whole = not settings.enable_chunked_prefill and not settings.long_prefill_token_threshold
+    if whole and tokens > settings.max_num_batched_tokens:
         fix = f"give {tokens}, as request {longest} cannot be split without chunked prefill"
         raise InvalidValue("max_num_batched_tokens", settings.max_num_batched_tokens, fix)

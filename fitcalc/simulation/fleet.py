@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from math import inf
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fitcalc.errors import InvalidValue, UnknownName
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.physics.step import StepTimes
-from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop
-from fitcalc.simulation.engine import Engine, Progress
+from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop, TimedLoop
+from fitcalc.simulation.engine import Engine, Progress, law_of
+from fitcalc.simulation.law import StepLaw
 from fitcalc.simulation.records import Records, merged, records
-from fitcalc.simulation.scheduler import SchedulerSettings
+from fitcalc.simulation.routed import Fleet, Outage
+from fitcalc.simulation.routers import BLIND, Chooser, Router
+from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.units import Array
 
+__all__ = ["Outage", "Replica", "Router", "simulate_fleet", "simulate_requests"]
 
-class Router(StrEnum):
-    """Which replica gets the next request."""
 
-    ROUND_ROBIN = "round_robin"
-    RANDOM = "random"
-    LEAST_REQUESTS = "least_requests"
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A server of a fleet.
+
+    Attributes:
+        model: Time of its steps and of its front end.
+        settings: vLLM's settings.
+    """
+
+    model: StepTimes
+    settings: SchedulerSettings
 
 
 def simulate_requests(
@@ -41,24 +51,80 @@ def simulate_requests(
     skip: bool = True,
     progress: Progress | None = None,
 ) -> Records:
-    """Serve every request of a trace and record what happened.
+    """Serve every request of a trace by equal replicas and record what happened.
 
     Args:
         model: Time of a step and of the front end.
-        trace: The requests. In a closed loop only their lengths and order count.
+        trace: The requests.
         settings: vLLM's settings of each replica.
+        concurrency: As in ``simulate_fleet``.
+        prefix_hit: As in ``simulate_fleet``.
+        prefix_tokens: As in ``simulate_fleet``.
+        replicas: Engines behind the router. [1]
+        router: How requests are spread.
+        seed: Of the random router.
+        frontend_delays: As in ``simulate_fleet``.
+        tokenized_in_turn: As in ``simulate_fleet``.
+        skip: Whether to pass many steps at once; the answer is the same.
+        progress: Told the share of requests that have ended, of each replica in turn.
+
+    Raises:
+        InvalidValue: a setting makes no sense, or a request can never run.
+        UnknownName: no such router.
+    """
+    if replicas < 1:
+        raise InvalidValue("replicas", replicas, "give a whole number above 0")
+    return simulate_fleet(
+        [Replica(model, settings)] * replicas,
+        trace,
+        concurrency=concurrency,
+        prefix_hit=prefix_hit,
+        prefix_tokens=prefix_tokens,
+        router=router,
+        seed=seed,
+        frontend_delays=frontend_delays,
+        tokenized_in_turn=tokenized_in_turn,
+        skip=skip,
+        progress=progress,
+    )
+
+
+def simulate_fleet(
+    fleet: Sequence[Replica],
+    trace: Trace,
+    *,
+    concurrency: int | None = None,
+    paced: bool = False,
+    prefix_hit: float = 0.0,
+    prefix_tokens: int = 0,
+    router: str = Router.ROUND_ROBIN,
+    seed: int = 0,
+    outages: Sequence[Outage] = (),
+    frontend_delays: bool = True,
+    tokenized_in_turn: bool = False,
+    computed_elsewhere: bool = False,
+    skip: bool = True,
+    progress: Progress | None = None,
+) -> Records:
+    """Serve every request of a trace and record what happened.
+
+    Args:
+        fleet: The replicas, which may differ.
+        trace: The requests. In a closed loop only their lengths and order count.
         concurrency: Clients of a closed loop, all starting at 0 s, each sending the next request
             as its answer ends (``vllm bench serve --max-concurrency``); ``None`` = open loop.
+        paced: Whether those clients send no request before its arrival (``--request-rate``).
         prefix_hit: Share of each prompt that the prefix cache serves. [1]
         prefix_tokens: Tokens at the start of every prompt that all share. [tokens]
-        replicas: Engines behind the router. [1]
         router: How requests are spread; clients of a closed loop always in turn.
         seed: Of the random router.
+        outages: Replicas that fail and return; their requests start anew elsewhere.
         frontend_delays: Whether the front end's time passes before the scheduler sees a request,
             so that a closed loop keeps Little's law; otherwise it is added to latencies only.
         tokenized_in_turn: Whether the first requests of a closed loop, all sent at 0 s, wait for
             each other in the front end, whose time beyond that of an empty prompt is tokenizing.
-        skip: Whether to time many steps at once; the answer is the same.
+        computed_elsewhere: Whether prompts come with their KV: all but the last token.
+        skip: Whether to pass many steps at once; the answer is the same.
         progress: Told the share of requests that have ended, of each replica in turn.
 
     Raises:
@@ -67,53 +133,55 @@ def simulate_requests(
     """
     if router not in set(Router):
         raise UnknownName("router", router, Router)
-    if replicas < 1:
-        raise InvalidValue("replicas", replicas, "give a whole number above 0")
     if concurrency is not None and concurrency < 1:
         raise InvalidValue("concurrency", concurrency, "give a whole number above 0")
-    outside = np.broadcast_to(model.frontend_s(trace.isl.astype(np.float64)), len(trace))
+    count, replicas, closed = len(trace), len(fleet), concurrency is not None
+    model = fleet[0].model
+    outside = np.broadcast_to(model.frontend_s(trace.isl.astype(np.float64)), count)
     frontend = np.array(outside, dtype=np.float64)
     if concurrency is not None and tokenized_in_turn:
         tokenizing = frontend - np.asarray(model.frontend_s(0.0))
-        frontend += tokenizing_waits(tokenizing[:concurrency], len(trace), replicas)
-    delays = frontend if frontend_delays else np.zeros(len(trace))
+        frontend += tokenizing_waits(tokenizing[:concurrency], count, replicas)
+    delays = frontend if frontend_delays else np.zeros(count)
+    laws: dict[int, StepLaw] = {}
 
-    def engine(part: Trace, loop: OpenLoop) -> Engine:
+    def engine(replica: int, part: Trace, loop: OpenLoop) -> Engine:
+        one = fleet[replica]
+        if id(one) not in laws:
+            laws[id(one)] = law_of(one.model, trace, one.settings)
         return Engine(
-            model,
+            one.model,
             part,
-            settings,
+            one.settings,
             loop,
             prefix_hit=prefix_hit,
             prefix_tokens=prefix_tokens,
+            computed_elsewhere=computed_elsewhere,
             skip=skip,
+            keep_steps=False,
+            law=laws[id(one)],
             progress=progress,
         )
 
-    if router == Router.LEAST_REQUESTS and replicas > 1 and concurrency is None:
-        loops = [OpenLoop() for _ in range(replicas)]
-        engines = [engine(trace, loop) for loop in loops]
-        chosen = _least_requests(engines, trace.arrival_s + delays)
-    else:
-        chosen = _chosen(router, replicas, len(trace), seed, in_turn=concurrency is not None)
-        engines = []
+    chooser = Chooser(Router.ROUND_ROBIN if closed else router, trace, replicas, seed)
+    if not closed and (outages or (router not in BLIND and replicas > 1)):
+        together = Fleet(engine, chooser, trace, replicas)
+        together.serve(trace.arrival_s + delays, outages)
+        return together.records(frontend, delays=frontend_delays)
+    everyone = list(range(replicas))
+    chosen = np.array([chooser.choose(i, 0.0, (), everyone) for i in range(count)])
     parts: list[Records] = []
     positions: list[Tokens] = []
     for replica in range(replicas):
         mine = np.flatnonzero(chosen == replica)
-        if not len(mine):
-            continue
-        if engines:
-            parts.append(records(engines[replica], trace, frontend, mine, delays=frontend_delays))
-        else:
-            part = trace.part(mine) if replicas > 1 else trace
-            clients = None if concurrency is None else _clients(concurrency, replicas, replica)
-            one = engine(part, _loop(part, delays[mine], clients))
-            one.run()
-            everyone = np.arange(len(mine))
-            parts.append(records(one, part, frontend[mine], everyone, delays=frontend_delays))
+        part = trace.part(mine) if replicas > 1 and len(mine) else trace
+        clients = None if concurrency is None else _clients(concurrency, replicas, replica)
+        one = engine(replica, part, _loop(part, delays[mine], clients, paced=paced))
+        one.run()
+        served = np.arange(len(mine))
+        parts.append(records(one, part, frontend[mine], served, delays=frontend_delays))
         positions.append(mine)
-    return parts[0] if replicas == 1 else merged(parts, positions, replicas)
+    return parts[0] if replicas == 1 else merged(parts, positions)
 
 
 def _clients(concurrency: int, replicas: int, replica: int) -> int:
@@ -142,35 +210,7 @@ def tokenizing_waits(tokenizing: Array, count: int, replicas: int) -> Array:
     return waits
 
 
-def _loop(trace: Trace, delays: Array, clients: int | None) -> OpenLoop:
+def _loop(trace: Trace, delays: Array, clients: int | None, *, paced: bool) -> OpenLoop:
     if clients is not None:
-        return ClosedLoop(clients, delays.tolist())
-    loop = OpenLoop()
-    for request, time_s in enumerate((trace.arrival_s + delays).tolist()):
-        loop.push(request, time_s)
-    return loop
-
-
-def _chosen(router: str, replicas: int, count: int, seed: int, *, in_turn: bool) -> Tokens:
-    if router == Router.RANDOM and not in_turn:
-        return np.random.default_rng(seed).integers(0, replicas, count)
-    return np.arange(count) % replicas
-
-
-def _least_requests(engines: list[Engine], times_s: Array) -> Tokens:
-    """Send each request to the replica with the fewest unended ones, the first of equals."""
-    chosen = np.zeros(len(times_s), dtype=np.int64)
-    given = [0] * len(engines)
-    for request in np.argsort(times_s, kind="stable").tolist():
-        time_s = float(times_s[request])
-        loads: list[int] = []
-        for replica, engine in enumerate(engines):
-            engine.run(until_s=time_s)
-            loads.append(given[replica] - engine.ended_by(time_s))
-        replica = int(np.argmin(loads))
-        given[replica] += 1
-        chosen[request] = replica
-        engines[replica].arrivals.push(request, time_s)
-    for engine in engines:
-        engine.run(inf)
-    return chosen
+        return ClosedLoop(clients, delays.tolist(), trace.arrival_s if paced else None)
+    return TimedLoop(trace.arrival_s[: len(delays)] + delays) if len(delays) else OpenLoop()

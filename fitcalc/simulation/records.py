@@ -1,21 +1,59 @@
-"""What a simulation saw: one row a request, one row a step, and sums over time."""
+"""What a simulation saw: one row a request, and sums over time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.simulation.arrivals import ClosedLoop
 from fitcalc.simulation.engine import Engine
+from fitcalc.simulation.gaps import Gaps, merged_gaps
+from fitcalc.simulation.series import Series
 from fitcalc.units import Array
+
+COLUMNS = (
+    "arrival_s", "frontend_s", "scheduled_s", "first_token_s", "finish_s", "isl", "osl",
+    "preemptions", "cached_tokens", "replica",
+)  # fmt: skip
+"""Fields of ``Records`` with one value a request."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Server:
+    """What one replica did.
+
+    Attributes:
+        busy_s: Time in steps. [s]
+        running_s: Running sequences summed over time. [s]
+        kv_usage_s: Used share of its KV blocks summed over time. [s]
+        kv_usage_peak: Highest used share. [1]
+        usable_blocks: KV blocks that can hold tokens. [1]
+        requests: Requests it served. [1]
+        computed_tokens: Tokens it computed. [tokens]
+        series: Its quantities over time.
+        decoded, decoded_s: Tokens of decode-only steps and their time, by the mean context's
+            power of two. [tokens], [s]
+    """
+
+    busy_s: float
+    running_s: float
+    kv_usage_s: float
+    kv_usage_peak: float
+    usable_blocks: int
+    requests: int
+    computed_tokens: int
+    series: Series
+    decoded: Array
+    decoded_s: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """Requests in the order they were given, and the steps that served them.
+    """Requests in the order they were given, and the replicas that served them.
 
     Attributes:
         arrival_s: When the client sent the request. [s]
@@ -27,14 +65,11 @@ class Records:
         osl: Output sequence length. [tokens]
         preemptions: How often it lost its blocks. [1]
         cached_tokens: Prompt tokens that the prefix cache served at first. [tokens]
-        gap_s: Gaps between consecutive output tokens. [s]
-        gap_count: How many sequences felt each. [1]
-        busy_s: Time in steps, all replicas together. [s]
-        running_s: Running sequences summed over time. [s]
-        kv_usage_s: Used share of the KV blocks summed over time. [s]
-        kv_usage_peak: Highest used share of a replica's KV blocks. [1]
-        replicas: Engines that served. [1]
+        replica: Who served it.
+        gaps: Gaps between consecutive output tokens, and how many sequences felt each.
+        servers: What each replica did.
         open_loop: Whether requests came by the clock.
+        refused: Requests longer than the server accepts, which are not among these. [1]
     """
 
     arrival_s: Array
@@ -46,14 +81,46 @@ class Records:
     osl: Tokens
     preemptions: Tokens
     cached_tokens: Tokens
-    gap_s: Array
-    gap_count: Array
-    busy_s: float
-    running_s: float
-    kv_usage_s: float
-    kv_usage_peak: float
-    replicas: int
-    open_loop: bool
+    replica: Tokens
+    gaps: Gaps
+    servers: tuple[Server, ...] = field(default=())
+    open_loop: bool = True
+    refused: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """Engines that there were. [1]"""
+        return len(self.servers)
+
+    @property
+    def gap_s(self) -> Array:
+        """Gaps between consecutive output tokens. [s]"""
+        return self.gaps.values_s
+
+    @property
+    def gap_count(self) -> Array:
+        """How many sequences felt each gap. [1]"""
+        return self.gaps.counts
+
+    @property
+    def busy_s(self) -> float:
+        """Time in steps, all replicas together. [s]"""
+        return sum(one.busy_s for one in self.servers)
+
+    @property
+    def running_s(self) -> float:
+        """Running sequences summed over time. [s]"""
+        return sum(one.running_s for one in self.servers)
+
+    @property
+    def kv_usage_s(self) -> float:
+        """Used share of the KV blocks summed over time. [s]"""
+        return sum(one.kv_usage_s for one in self.servers)
+
+    @property
+    def kv_usage_peak(self) -> float:
+        """Highest used share of a replica's KV blocks. [1]"""
+        return max(one.kv_usage_peak for one in self.servers)
 
     @property
     def ttft_s(self) -> Array:
@@ -82,11 +149,15 @@ class Records:
         """First request sent to last token. [s]"""
         return float(self.finish_s.max() - self.arrival_s.min())
 
+    def part(self, chosen: Tokens) -> Records:
+        """Return some of the requests; gaps and replicas stay those of all."""
+        return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
+
 
 def records(
     engine: Engine, trace: Trace, frontend_s: Array, mine: Tokens, *, delays: bool
 ) -> Records:
-    """Give times to what an engine did.
+    """Collect what an engine did.
 
     Args:
         engine: An engine that has served all it was given.
@@ -96,67 +167,86 @@ def records(
         delays: Whether that time passed before the scheduler saw the request; otherwise it is
             added to what the client sees.
     """
-    timeline, requests = engine.timeline, engine.requests
-    ends, durations = timeline.ends_s(), timeline.durations_s()
+    requests = engine.requests
+    engine.diary.close()
     arrival = trace.arrival_s
-    closed = isinstance(engine.arrivals, ClosedLoop)
     if isinstance(engine.arrivals, ClosedLoop):
-        sent = np.asarray(engine.arrivals.sent_step, dtype=np.int64)
-        arrival = np.where(sent < 0, 0.0, ends[sent])
+        arrival = np.asarray(engine.arrivals.sent_at_s)
     frontend_s = frontend_s[mine]
     added = 0.0 if delays else frontend_s
-    scheduled = np.asarray(requests.scheduled, dtype=np.int64)[mine]
-    counts = np.array([steps.length for steps in timeline.steps], dtype=np.int64)
-    decodes = np.array([steps.decodes for steps in timeline.steps], dtype=np.float64)
-    usage = np.array(timeline.usage, dtype=np.float64)
-    row_s = np.add.reduceat(durations, np.cumsum(counts) - counts)
-    stalls = np.array(engine.scheduler.stalls, dtype=np.int64).reshape(-1, 2)
+
+    def column(name: str) -> Array:
+        return np.asarray(getattr(requests, name))[mine]
+
     return Records(
         arrival_s=arrival[mine],
         frontend_s=frontend_s if delays else np.zeros(len(mine)),
-        scheduled_s=ends[scheduled] - durations[scheduled],
-        first_token_s=ends[np.asarray(requests.first)[mine]] + added,
-        finish_s=ends[np.asarray(requests.finish)[mine]] + added,
+        scheduled_s=column("scheduled_s"),
+        first_token_s=column("first_s") + added,
+        finish_s=column("finish_s") + added,
         isl=trace.isl[mine],
         osl=trace.osl[mine],
-        preemptions=np.asarray(requests.preemptions, dtype=np.int64)[mine],
-        cached_tokens=np.asarray(requests.cached, dtype=np.int64)[mine],
-        gap_s=np.concatenate((durations, ends[stalls[:, 1]] - ends[stalls[:, 0]])),
-        gap_count=np.concatenate((np.repeat(decodes, counts), np.ones(len(stalls)))),
-        busy_s=float(durations.sum()),
-        running_s=float(usage[:, 0] @ row_s),
-        kv_usage_s=float(usage[:, 1:].mean(axis=1) @ row_s) / engine.usable_blocks,
-        kv_usage_peak=float(usage[:, 1:].max()) / engine.usable_blocks,
-        replicas=1,
-        open_loop=not closed,
+        preemptions=column("preemptions").astype(np.int64),
+        cached_tokens=column("cached").astype(np.int64),
+        replica=np.zeros(len(mine), dtype=np.int64),
+        gaps=engine.diary.gaps,
+        servers=(server(engine, len(mine)),),
+        open_loop=not isinstance(engine.arrivals, ClosedLoop),
     )
 
 
-def merged(parts: Sequence[Records], positions: Sequence[Tokens], replicas: int) -> Records:
+def server(engine: Engine, requests: int) -> Server:
+    """Collect what a replica did for so many requests."""
+    diary, blocks = engine.diary, engine.usable_blocks
+    diary.close()
+    return Server(
+        busy_s=diary.busy_s,
+        running_s=diary.running_s,
+        kv_usage_s=diary.blocks_s / blocks,
+        kv_usage_peak=diary.blocks_peak / blocks,
+        usable_blocks=blocks,
+        requests=requests,
+        computed_tokens=diary.computed_tokens,
+        series=diary.series,
+        decoded=diary.decoded,
+        decoded_s=diary.decoded_s,
+    )
+
+
+def joined_server(old: Server, new: Server) -> Server:
+    """Put what a replica did before and after a failure into one."""
+    return Server(
+        busy_s=old.busy_s + new.busy_s,
+        running_s=old.running_s + new.running_s,
+        kv_usage_s=old.kv_usage_s + new.kv_usage_s,
+        kv_usage_peak=max(old.kv_usage_peak, new.kv_usage_peak),
+        usable_blocks=new.usable_blocks,
+        requests=old.requests + new.requests,
+        computed_tokens=old.computed_tokens + new.computed_tokens,
+        series=old.series.plus(new.series),
+        decoded=old.decoded + new.decoded,
+        decoded_s=old.decoded_s + new.decoded_s,
+    )
+
+
+def merged(parts: Sequence[Records], positions: Sequence[Tokens]) -> Records:
     """Put the records of several replicas into one.
 
     Args:
-        parts: Records of the replicas that served anybody.
+        parts: Records of each replica, none for one that served nobody.
         positions: For each, where its requests stand in the whole.
-        replicas: Replicas there were, the idle ones included. [1]
     """
-    order = np.argsort(np.concatenate(positions))
-    return Records(
-        arrival_s=np.concatenate([part.arrival_s for part in parts])[order],
-        frontend_s=np.concatenate([part.frontend_s for part in parts])[order],
-        scheduled_s=np.concatenate([part.scheduled_s for part in parts])[order],
-        first_token_s=np.concatenate([part.first_token_s for part in parts])[order],
-        finish_s=np.concatenate([part.finish_s for part in parts])[order],
-        isl=np.concatenate([part.isl for part in parts])[order],
-        osl=np.concatenate([part.osl for part in parts])[order],
-        preemptions=np.concatenate([part.preemptions for part in parts])[order],
-        cached_tokens=np.concatenate([part.cached_tokens for part in parts])[order],
-        gap_s=np.concatenate([part.gap_s for part in parts]),
-        gap_count=np.concatenate([part.gap_count for part in parts]),
-        busy_s=sum(part.busy_s for part in parts),
-        running_s=sum(part.running_s for part in parts),
-        kv_usage_s=sum(part.kv_usage_s for part in parts),
-        kv_usage_peak=max(part.kv_usage_peak for part in parts),
-        replicas=replicas,
-        open_loop=parts[0].open_loop,
+    order = np.argsort(np.concatenate(positions), kind="stable")
+    whole: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])[order]
+        for name in COLUMNS
+        if name != "replica"
+    }
+    who = np.concatenate([np.full(len(p), i) for i, p in enumerate(positions)])[order]
+    return replace(
+        parts[0],
+        **whole,
+        replica=who,
+        gaps=merged_gaps([part.gaps for part in parts]),
+        servers=tuple(one for part in parts for one in part.servers),
     )

@@ -1,65 +1,23 @@
 """vLLM's V1 scheduler: who runs in the next step, and with how many tokens.
 
 The rules are those of vllm/v1/core/sched/scheduler.py (0.33): running requests first, in order;
-waiting ones only if nothing was preempted; the head must fit whole; the last one running is
-preempted first, loses its blocks and waits in front.
+waiting ones only if nothing was preempted; the head must fit whole; the last one running (or the
+last by priority) is preempted first, loses its blocks and waits in front.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from fitcalc.simulation.blocks import BlockPool
-from fitcalc.simulation.decoding import Decoding
-from fitcalc.simulation.timeline import Steps, Timeline, Usage
+from fitcalc.simulation.batch import Batch
+from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
+from fitcalc.simulation.decoding import Decoding, GroupedDecoding
+from fitcalc.simulation.requests import NOBODY, Requests
+from fitcalc.simulation.settings import Policy, SchedulerSettings
+from fitcalc.simulation.waiting import ArrivalQueue, PriorityQueue
 
-NOBODY = -1
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerSettings:
-    """vLLM's settings that decide the schedule, by vLLM's names.
-
-    Attributes:
-        max_num_seqs: Sequences in a step at most. [1]
-        max_num_batched_tokens: Tokens in a step at most. [tokens]
-        num_gpu_blocks: KV blocks, vLLM's null block included. [1]
-        block_size: Tokens of a KV block. [tokens]
-        enable_chunked_prefill: Whether a prompt may be split over steps.
-        async_scheduling: Whether a step is scheduled as the one before it begins, so that
-            arrivals and ends are seen one step later (vllm/v1/core/sched/async_scheduler.py).
-        enable_prefix_caching: Whether prompts that start alike share their blocks.
-        watermark: Share of the blocks kept free on admission beside others
-            (vllm/v1/core/kv_cache_manager.py). [1]
-    """
-
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    num_gpu_blocks: int
-    block_size: int = 16
-    enable_chunked_prefill: bool = True
-    async_scheduling: bool = False
-    enable_prefix_caching: bool = True
-    watermark: float = 0.0
-
-
-class Requests:
-    """Counters of every request, as plain lists: they are touched one at a time."""
-
-    __slots__ = ("cached", "finish", "first", "isl", "osl", "preemptions", "scheduled", "target")
-
-    def __init__(self, isl: list[int], osl: list[int]) -> None:
-        """Take lengths; nothing has happened yet (steps of -1)."""
-        count = len(isl)
-        self.isl, self.osl = isl, osl
-        self.target = list(isl)
-        self.scheduled = [NOBODY] * count
-        self.first = [NOBODY] * count
-        self.finish = [NOBODY] * count
-        self.preemptions = [0] * count
-        self.cached = [0] * count
+__all__ = ["Requests", "Scheduler", "SchedulerSettings"]
 
 
 class Scheduler:
@@ -67,11 +25,11 @@ class Scheduler:
 
     Attributes:
         step: Steps laid down so far, the number of the next one. [1]
-        waiting: Requests without a seat, the next in front.
+        waiting: Requests without a seat.
         running: Requests with a seat, in vLLM's order, the ended ones included until freed.
+        partial: Of these, those whose prompt is not yet whole, with their tokens so far.
         decoding: Of these, those that decode.
         ended: Requests whose end is not yet seen: (step from which it is, request).
-        stalls: (step of the last token, step of the next) where preemption lay between.
     """
 
     def __init__(
@@ -79,240 +37,302 @@ class Scheduler:
         settings: SchedulerSettings,
         requests: Requests,
         pool: BlockPool,
-        timeline: Timeline,
-        on_end: Callable[[int], None],
+        on_stall: Callable[[int], None],
     ) -> None:
-        """Start with nobody there; ``on_end`` is told the step in which a request ended."""
+        """Start with nobody there.
+
+        Args:
+            settings: vLLM's settings.
+            requests: Counters to keep.
+            pool: Free KV blocks.
+            on_stall: Told a request that makes no token in a step between two of its tokens.
+        """
         self._settings = settings
         self._watermark = int(settings.watermark * settings.num_gpu_blocks)
+        self._seats = settings.seats
+        self._lag = int(settings.async_scheduling)
         self._all = requests
         self._pool = pool
-        self._timeline = timeline
-        self._on_end = on_end
+        self._on_stall = on_stall
         self.step = 0
-        self.waiting: deque[int] = deque()
+        priority = settings.policy == Policy.PRIORITY
+        self.waiting = PriorityQueue(requests) if priority else ArrivalQueue()
         self.running: dict[int, None] = {}
-        self.decoding = Decoding(len(requests.isl), pool.block_size)
+        self.partial: dict[int, int] = {}
+        self.decoding = Decoding(pool.block_size)
+        if isinstance(pool, GroupedBlockPool):
+            self.decoding = GroupedDecoding(pool, self._lag)
         self.ended: deque[tuple[int, int]] = deque()
-        self.stalls: list[tuple[int, int]] = []
-        self._partial = NOBODY  # the one request whose prompt is not yet whole
-        self._computed = 0  # its tokens so far
-        self._last_token: dict[int, int] = {}  # of preempted requests, by step
-
-    @property
-    def seats(self) -> int:
-        """Sequences that could join. [1]"""
-        return self._settings.max_num_seqs - len(self.running)
+        self._chunk: dict[int, tuple[int, int]] = {}  # partial request -> its last (step, tokens)
+        self._behind: set[int] = set()  # decoding requests left out of the last step
+        self._last_prompt_step = -settings.prefill_schedule_interval
+        self._backed_up = False  # a step that took prompts left some waiting
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits or computes."""
-        return not (self.waiting or self.decoding.count or self._partial != NOBODY)
+        return not (self.waiting or self.decoding.count or self.partial)
 
     @property
-    def open(self) -> bool:
-        """Whether somebody who came now could be looked at in the next step."""
-        return self.seats > 0 and self._settings.max_num_batched_tokens > self.decoding.count
+    def deferred_steps(self) -> int:
+        """Steps from now for which prompts wait while others decode. [1]"""
+        interval = self._settings.prefill_schedule_interval
+        if interval == 1 or self._backed_up or len(self.running) == len(self.partial):
+            return 0
+        return max(0, self._last_prompt_step + interval - 1 - self.step)
 
     @property
     def mixed(self) -> bool:
         """Whether the next step does more than decode every running sequence."""
-        growth = self.decoding.growth(self.step)
-        if self._partial != NOBODY or growth > self._pool.free:
+        decoding = self.decoding
+        if decoding.next_slide() <= self.step:
+            decoding.slide(self.step)
+        if self._behind or decoding.growth(self.step) > self._pool.free:
             return True
-        budget = self._settings.max_num_batched_tokens - self.decoding.count
-        return bool(self.waiting) and self._fits(self.waiting[0], budget, self._pool.free - growth)
+        if not (self.partial or self.waiting):
+            return False
+        deferred = self.deferred_steps > 0
+        if self.partial and not deferred:
+            return True
+        if not self.waiting:
+            return False
+        free = self._pool.free - decoding.growth(self.step) + decoding.given_back(self.step, 1)
+        return self._fits(self.waiting.head(), self._batch(deferred=deferred), free)
 
-    def room(self, most: int) -> int:
-        """Steps, ``most`` at most, for which free blocks last whoever ends. [1]"""
-        return self.decoding.room(self.step, self._pool.free, most)
+    def _batch(self, *, deferred: bool) -> Batch:
+        """Open a step in which every decoding sequence gets its token."""
+        settings, decoding = self._settings, self.decoding
+        threshold = settings.long_prefill_token_threshold
+        alone = len(self.running) + len(self.waiting) <= 1
+        budget = settings.max_num_batched_tokens
+        most = threshold if threshold and not alone else budget
+        count = decoding.count
+        context = decoding.context(self.step) if count else 0
+        return Batch(budget - count, most, deferred, count, context)
 
-    def free_ended(self, *, all_of_them: bool = False) -> int:
-        """Free seats and blocks of those whose end is seen by now; return how many. [1]"""
-        count = 0
-        while self.ended and (all_of_them or self.ended[0][0] <= self.step):
-            _, request = self.ended.popleft()
-            if request in self.running:
-                self._free(request)
-            count += 1
-        return count
-
-    def decode(self, count: int, *, timed: bool) -> None:
-        """Lay down ``count`` steps that only decode, and end those that end in them."""
-        log = self._timeline.log_timed if timed else self._timeline.log
-        last = self.step + count
-        decoding, pool = self.decoding, self._pool
-        while self.step < last:
-            step = self.step
-            until = min(last, decoding.first_end() + 1)
-            if self.ended:
-                until = min(until, self.ended[0][0])
-            used = pool.usable - pool.free + decoding.growth(step)
-            pool.take(decoding.growth_of(step, until - step))
-            log(
-                Steps(until - step, decoding.count, decoding.context(step), 0, 0.0, 0),
-                Usage(decoding.count, used, pool.usable - pool.free),
-            )
-            self.step = until
-            self._end_decoding()
-            if self.step < last:
-                self.free_ended()
-
-    def mix(self, refill: Callable[[], bool]) -> bool:
-        """Lay down one step by all rules; ``refill`` adds those who have come to ``waiting``.
+    def decode(self, most: int) -> tuple[int, int, int]:
+        """Lay down steps that only decode, ``most`` at most, until one ends or blocks end.
 
         Returns:
-            False if nothing could be scheduled.
+            How many, and the blocks held in the first and the last of them.
         """
-        growth = self.decoding.growth(self.step)
-        preempted = growth > self._pool.free
-        if preempted:
-            self._make_room()
-        else:
-            self._pool.take(growth)
-        decodes, context = self.decoding.count, self.decoding.context(self.step)
-        budget = self._settings.max_num_batched_tokens - decodes
-        chunks: list[tuple[int, int]] = []  # (tokens before, tokens computed)
-        whole: list[int] = []
-        if self._partial != NOBODY and budget > 0:
-            tokens = self._continue(budget, chunks, whole)
-            budget -= tokens
-            preempted = preempted or tokens == 0
-        if not preempted:
-            self._admit(budget, chunks, whole, refill)
-        if not decodes and not chunks:
-            return False
-        tokens = sum(n for _, n in chunks)
-        work = sum(n * before + n * n / 2.0 for before, n in chunks)
-        used = self._pool.usable - self._pool.free
-        self._timeline.log(
-            Steps(1, decodes, context, tokens, work, len(whole)),
-            Usage(decodes + len(chunks), used, used),
-        )
+        step, decoding, pool = self.step, self.decoding, self._pool
+        most = min(most, decoding.first_end() + 1 - step, decoding.next_slide() - step)
+        count = max(1, decoding.room(step, pool.free, most))
+        free = pool.free
+        first = pool.usable - free + decoding.growth(step)
+        pool.take(decoding.growth_of(step, count))
+        pool.free += decoding.given_back(step, count)
+        if not self.deferred_steps:
+            self._backed_up = bool(self.waiting)
+        self.step = step + count
+        return count, first, pool.usable - pool.free
+
+    def mix(self) -> Batch | None:
+        """Lay down one step by all rules; ``None`` if nobody can run."""
+        deferred = self.deferred_steps > 0
+        batch = self._batch(deferred=deferred)
+        ran = bool(self.partial) and not deferred
+        if not self._all_at_once(batch):
+            batch = self._batch(deferred=deferred)
+            self._in_order(batch)
+        ran = ran and bool(batch.chunks)
+        if not batch.preempted:
+            ran = self._admit(batch) or ran
+            if not deferred:
+                self._backed_up = bool(self.waiting)
+        batch.late = [request for request in batch.decoded if request in self._behind]
+        self._behind = set(batch.left_out)
+        for request in batch.left_out:
+            self._leave_out(request, slid=request in batch.slid)
+        if not batch.decodes and not batch.chunks:
+            return None
         self.step += 1
-        for request in whole:
-            self._first_token(request)
-        self._end_decoding()
+        if ran:
+            self._last_prompt_step = self.step
+        return batch
+
+    def sampled(self, request: int) -> bool:
+        """Let a request decode whose prompt is whole; say whether that was its last token."""
+        everyone = self._all
+        target = everyone.target[request]
+        left = everyone.isl[request] + everyone.osl[request] - target - 1
+        if not left:
+            return True
+        if self._lag:
+            self._pool.settle(request, target - self._chunk[request][1])
+        self.decoding.add(request, self.step, target, left)
+        return False
+
+    def end(self, request: int) -> None:
+        """Take note that a request has all its tokens; its blocks go when that is seen."""
+        self._all.finish[request] = self.step - 1
+        self.ended.append((self.step + self._lag, request))
+
+    def free_ended(self, *, all_of_them: bool = False) -> None:
+        """Free seats and blocks of those whose end is seen by now."""
+        while self.ended and (all_of_them or self.ended[0][0] <= self.step):
+            request = self.ended.popleft()[1]
+            if request in self.running:
+                self._free(request)
+
+    def _all_at_once(self, batch: Batch) -> bool:
+        """Give every sequence its block, then the last one its chunk; False if order matters."""
+        pool, decoding = self._pool, self.decoding
+        growth = decoding.growth(self.step)
+        if growth > pool.free or self._behind:
+            return False
+        if self.partial and not batch.deferred:
+            request = next(reversed(self.running))
+            if len(self.partial) > 1 or request not in self.partial:
+                return False
+            before = self.partial[request]
+            count = min(self._all.target[request] - before, batch.most, batch.budget)
+            if growth + pool.growth(request, before, before + count) > pool.free:
+                return False
+            if count > 0:
+                self._compute(batch, request, before, count)
+        pool.take(growth)
+        pool.free += decoding.given_back(self.step, 1)
         return True
 
-    def _fits(self, request: int, budget: int, free: int) -> bool:
-        """Whether the head of the queue may join beside what this step holds already."""
-        if budget <= 0 or self.seats <= 0:
-            return False
-        target = self._all.target[request]
-        hit = self._pool.hit_tokens(request, target)
-        if not self._settings.enable_chunked_prefill and target - hit > budget:
-            return False
-        alone = budget == self._settings.max_num_batched_tokens
-        spare = 0 if alone else self._watermark
-        return self._pool.needed(request, target, hit) + spare <= free
-
-    def _admit(
-        self,
-        budget: int,
-        chunks: list[tuple[int, int]],
-        whole: list[int],
-        refill: Callable[[], bool],
-    ) -> None:
-        """Let waiting requests join, in order, until one does not fit."""
-        everyone, pool = self._all, self._pool
-        while budget > 0 and self.seats > 0 and (self.waiting or refill()):
-            request = self.waiting[0]
-            if not self._fits(request, budget, pool.free):
+    def _in_order(self, batch: Batch) -> None:
+        """Schedule running requests one by one, preempting others where blocks are short."""
+        pool, decoding, step, target = self._pool, self.decoding, self.step, self._all.target
+        batch.budget += batch.decodes
+        for request in list(self.running):
+            if batch.budget <= 0:
                 break
-            self.waiting.popleft()
-            target = everyone.target[request]
-            hit = pool.hit_tokens(request, target)
-            tokens = min(target - hit, budget)
-            pool.admit(request, hit, hit + tokens)
-            self.running[request] = None
-            if everyone.scheduled[request] == NOBODY:
-                everyone.scheduled[request] = self.step
-                everyone.cached[request] = hit
-            budget -= tokens
-            chunks.append((hit, tokens))
-            if hit + tokens == target:
-                whole.append(request)
-            else:
-                self._partial, self._computed = request, hit + tokens
+            before = self.partial.get(request, NOBODY)
+            if before != NOBODY and not batch.deferred:
+                self._settle(request, before)
+                count = min(target[request] - before, batch.most, batch.budget)
+                if self._make_room(request, pool.growth(request, before, before + count), batch):
+                    self._compute(batch, request, before, count)
+            elif before == NOBODY and request in decoding:
+                pool.free += decoding.gives_back(request, step)
+                batch.slid.add(request)
+                needed = decoding.takes(request, step)
+                if self._make_room(request, needed, batch):
+                    pool.take(needed)
+                    batch.decoded[request] = None
+                    batch.budget -= 1
+        batch.decodes = len(batch.decoded)
+        batch.context = sum(decoding.tokens(request, step) + 1 for request in batch.decoded)
+        batch.left_out = [r for r in self.running if r in decoding and r not in batch.decoded]
 
-    def _continue(self, budget: int, chunks: list[tuple[int, int]], whole: list[int]) -> int:
-        """Compute the next chunk of the unfinished prompt; return its tokens. [tokens]"""
-        request, before, pool = self._partial, self._computed, self._pool
-        target = self._all.target[request]
-        tokens = min(target - before, budget)
-        if pool.blocks(before + tokens) - pool.blocks(before) > pool.free:
-            self._preempt(request)  # the last one running is this one
-            return 0
-        pool.extend(request, before, before + tokens)
-        chunks.append((before, tokens))
-        self._computed = before + tokens
-        if self._computed == target:
-            whole.append(request)
-            self._partial = NOBODY
-        return tokens
+    def _make_room(self, request: int, needed: int, batch: Batch) -> bool:
+        """Preempt until a request finds its blocks; False if it was the one to go."""
+        while request in self.running and needed > self._pool.free:
+            victim = next(reversed(self.running))
+            if self.waiting.ordered:
+                victim = max(self.running, key=self._all.rank)
+            self._preempt(victim, batch)
+        return request in self.running
 
-    def _make_room(self) -> None:
-        """Give each sequence, in order, the block it needs; preempt the last one until it fits."""
-        growing = [
-            request
-            for request in self.running
-            if request != self._partial
-            and self._all.finish[request] == NOBODY
-            and self.decoding.grows(request, self.step)
-        ]
-        for request in growing:
-            while request in self.running and self._pool.free < 1:
-                self._preempt(next(reversed(self.running)))
-            if request in self.running:
-                self._pool.take(1)
-
-    def _preempt(self, request: int) -> None:
+    def _preempt(self, request: int, batch: Batch) -> None:
         """Take a request's blocks; it waits in front and computes all its tokens again.
 
         One whose last token is still in flight only loses its blocks (asynchronous scheduling).
         """
-        everyone = self._all
+        everyone, decoding = self._all, self.decoding
+        batch.preempted += 1
         everyone.preemptions[request] += 1
         if everyone.finish[request] != NOBODY:
             self._free(request)
             return
         del self.running[request]
-        if request == self._partial:
-            self._pool.release(request, self._computed)
-            self._partial = NOBODY
-        else:
-            left = self.decoding.remove(request, self.step)
+        computed = self.partial.pop(request, NOBODY)
+        for chunk in batch.chunks:
+            if chunk[0] == request:
+                computed = chunk[1] + chunk[2]
+                batch.budget += chunk[2]
+                batch.chunks.remove(chunk)
+                batch.whole = [other for other in batch.whole if other != request]
+                break
+        known = computed
+        if request in decoding:
+            computed = decoding.tokens(request, self.step)
+            if request in batch.decoded:
+                del batch.decoded[request]
+                batch.budget += 1
+                computed += 1
+            known = computed - self._lag * (computed > everyone.target[request])
+            left = decoding.remove(request, self.step, slid=request in batch.slid)
             everyone.target[request] = everyone.isl[request] + everyone.osl[request] - left
-            self._last_token[request] = self.step - 1
-            self._pool.release(request, self.decoding.tokens(request, self.step))
-        self.waiting.appendleft(request)
+            self._behind.discard(request)
+            self._on_stall(request)
+        self._pool.release(request, computed, known)
+        self.waiting.put_back(request)
+
+    def _leave_out(self, request: int, *, slid: bool) -> None:
+        """Let a sequence make its next token a step later."""
+        tokens = self.decoding.tokens(request, self.step)
+        left = self.decoding.remove(request, self.step, slid=slid)
+        self.decoding.add(request, self.step + 1, tokens, left)
+        self._on_stall(request)
+
+    def _compute(self, batch: Batch, request: int, before: int, count: int) -> None:
+        """Compute the next chunk of a prompt that is not whole."""
+        self._settle(request, before)
+        self._pool.extend(request, before, before + count)
+        self._take(batch, request, before, count)
+
+    def _settle(self, request: int, before: int) -> None:
+        """Give back blocks below a window; those of a chunk in flight are still read."""
+        step, tokens = self._chunk[request]
+        in_flight = tokens if self._lag and step == self.step - 1 else 0
+        self._pool.settle(request, before - in_flight)
+
+    def _take(self, batch: Batch, request: int, before: int, count: int) -> None:
+        """Put a chunk into the step."""
+        batch.chunks.append((request, before, count))
+        batch.budget -= count
+        self._chunk[request] = self.step, count
+        if before + count == self._all.target[request]:
+            self.partial.pop(request, None)
+            batch.whole.append(request)
+        else:
+            self.partial[request] = before + count
+
+    def _fits(self, request: int, batch: Batch, free: int) -> bool:
+        """Whether a waiting request may join beside what the step holds already."""
+        pool, target = self._pool, self._all.target[request]
+        if batch.budget <= 0 or len(self.running) >= self._seats:
+            return False
+        hit = pool.hit_tokens(request, target)
+        if batch.deferred and hit < target - 1:
+            return False
+        chunked = self._settings.enable_chunked_prefill
+        if not chunked and min(target - hit, batch.most) > batch.budget:
+            return False
+        spare = self._watermark if self.running else 0
+        return pool.needed(request, target, hit) + spare <= free
+
+    def _admit(self, batch: Batch) -> bool:
+        """Let waiting requests join, in order, until one does not fit; True if some compute."""
+        everyone, pool = self._all, self._pool
+        computed = False
+        while self.waiting and self._fits(self.waiting.head(), batch, pool.free):
+            request = self.waiting.take()
+            target = everyone.target[request]
+            hit = pool.hit_tokens(request, target)
+            count = min(target - hit, batch.most, batch.budget)
+            pool.admit(request, hit, hit + count)
+            self.running[request] = None
+            if everyone.scheduled[request] == NOBODY:
+                everyone.scheduled[request] = self.step
+                everyone.cached[request] = hit
+                batch.started.append(request)
+            self._take(batch, request, hit, count)
+            computed = computed or hit < target - 1
+        return computed
 
     def _free(self, request: int) -> None:
         """Free seat and blocks of an ended request."""
         del self.running[request]
-        self._pool.release(request, self._all.isl[request] + self._all.osl[request] - 1)
-
-    def _first_token(self, request: int) -> None:
-        """Turn a prompt made whole in the step just laid down into a decoding sequence."""
-        everyone = self._all
-        target = everyone.target[request]
-        if everyone.first[request] == NOBODY:
-            everyone.first[request] = self.step - 1
-        else:
-            self.stalls.append((self._last_token.pop(request), self.step - 1))
-        left = everyone.isl[request] + everyone.osl[request] - target - 1
-        if left == 0:
-            self._end(request)
-        else:
-            self.decoding.add(request, self.step, target, left)
-
-    def _end_decoding(self) -> None:
-        """End the sequences whose last token came with the step just laid down."""
-        for request in self.decoding.ended(self.step):
-            self._end(request)
-
-    def _end(self, request: int) -> None:
-        self._all.finish[request] = self.step - 1
-        self.ended.append((self.step + self._settings.async_scheduling, request))
-        self._on_end(self.step - 1)
+        self._chunk.pop(request, None)
+        computed = self._all.isl[request] + self._all.osl[request] - 1
+        known = computed - self._lag * (computed > self._all.target[request])
+        self._pool.release(request, computed, known)
+        self._pool.ended(request)

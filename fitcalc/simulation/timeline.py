@@ -1,18 +1,13 @@
-"""The clock: steps are logged first and timed later, many in one call of the step law.
-
-vLLM's schedule looks at the clock only to see who has arrived. Until somebody may have, steps
-can be laid down untimed; one vectorised call then times them all.
-"""
+"""The clock of one engine, and the rows of steps it has passed."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fitcalc.physics.step import StepTimes
+from fitcalc.simulation.diary import Diary
+from fitcalc.simulation.law import StepLaw
 from fitcalc.units import Array
 
 
@@ -27,78 +22,79 @@ class Steps(NamedTuple):
     prefills: int
 
 
-class Usage(NamedTuple):
-    """What was held during a row of steps."""
+class Row(NamedTuple):
+    """A row of steps and what was held meanwhile.
 
+    Attributes:
+        steps: The steps.
+        start_s: When the first began. [s]
+        end_s: When the last ended. [s]
+        felt: Sequences for which each step was the gap between two tokens. [1]
+        running: Sequences that were computed. [1]
+        blocks_first, blocks_last: Blocks held in the first and the last step. [1]
+    """
+
+    steps: Steps
+    start_s: float
+    end_s: float
+    felt: int
     running: int
     blocks_first: int
     blocks_last: int
 
 
 class Timeline:
-    """The steps of one engine and when each began and ended.
+    """When steps begin and end.
 
     Attributes:
-        now_s: End of the last timed step, or the time waited to. [s]
-        timed: Steps that have a time. [1]
+        now_s: End of the last step, or the time waited to. [s]
+        previous_start_s: When the last step began. [s]
+        steps: The rows of steps passed, where they are kept.
     """
 
-    def __init__(self, model: StepTimes) -> None:
+    __slots__ = ("_busy", "_diary", "_law", "_starts_s", "now_s", "previous_start_s", "steps")
+
+    def __init__(self, law: StepLaw, diary: Diary, *, keep_steps: bool) -> None:
         """Start the clock at 0 s."""
-        self._model = model
-        self.steps: list[Steps] = []
-        self.usage: list[Usage] = []
+        self._law, self._diary = law, diary
+        self.steps: list[Steps] | None = [] if keep_steps else None
+        self._starts_s: list[float] = []
         self.now_s = 0.0
-        self.timed = 0
-        self._previous_start_s = 0.0
+        self.previous_start_s = 0.0
         self._busy = False
-        self._pending: list[Steps] = []
-        self._lasting: list[Array] = []
-        self._ending: list[Array] = []
-        self._first: list[int] = []
 
-    def log(self, steps: Steps, usage: Usage) -> None:
-        """Add steps that still have to be timed."""
-        self.steps.append(steps)
-        self.usage.append(usage)
-        self._pending.append(steps)
-
-    def log_timed(self, steps: Steps, usage: Usage) -> None:
-        """Add steps whose times were accepted from ``foresee``."""
-        self.steps.append(steps)
-        self.usage.append(usage)
-
-    def evaluate(self) -> None:
-        """Time every step that is logged."""
-        if self._pending:
-            self.foresee(())
-
-    def foresee(self, ahead: Sequence[Steps]) -> tuple[Array, Array]:
-        """Time what is logged and, in the same call, steps that may follow.
-
-        Returns:
-            Duration and end of each step that may follow. [s]
-        """
-        logged = self._pending
-        durations = self._durations([*logged, *ahead])
-        ends = np.add.accumulate(np.concatenate(([self.now_s], durations)))[1:]
-        count = sum(steps.length for steps in logged)
-        if count:
-            self._pending = []
-            self.accept(durations[:count], ends[:count])
-        return durations[count:], ends[count:]
-
-    def accept(self, durations: Array, ends: Array) -> None:
-        """Take these steps as having happened."""
-        if not len(ends):
-            return
-        self._first.append(self.timed)
-        self._lasting.append(durations)
-        self._ending.append(ends)
-        self.timed += len(ends)
-        self._previous_start_s = float(ends[-2]) if len(ends) > 1 else self.now_s
-        self.now_s = float(ends[-1])
+    def pass_row(self, steps: Steps, felt: int, running: int, first: int, last: int) -> float:
+        """Let steps pass; return the end of the last one. [s]"""
+        start, law = self.now_s, self._law
+        length, decodes, context, tokens, work, prompts = steps
+        if tokens:
+            end = start + law.mixed_s(decodes, context, tokens, work, prompts)
+            self.previous_start_s = start
+        else:
+            end = start + law.decode_s(decodes, context, length)
+            self.previous_start_s = start
+            if length > 1:
+                last_s = law.decode_s(decodes, context + decodes * (length - 1), 1)
+                self.previous_start_s = end - last_s
+        self.now_s = end
         self._busy = True
+        self._diary.write(Row(steps, start, end, felt, running, first, last))
+        if self.steps is not None:
+            self.steps.append(steps)
+            self._starts_s.append(start)
+        return end
+
+    def steps_before(self, came_s: float, most: int, decodes: int, context: int, ahead: int) -> int:
+        """Count the decode-only steps, one to ``most``, scheduled before ``came_s``. [1]
+
+        The first is scheduled as the last one ended, or began if ``ahead``; it is certain.
+        """
+        span = came_s - self.now_s
+        if span <= 0.0:
+            return 1
+        if ahead:  # step j is scheduled as step j - 2 ends
+            return min(most, 1 + self._law.steps_in(decodes, context, span, most))
+        return self._law.steps_in(decodes, context, span, most)
 
     def wait_until(self, time_s: float) -> None:
         """Let an idle engine's clock run."""
@@ -111,30 +107,27 @@ class Timeline:
 
     def decided_s(self, *, ahead: bool) -> float:
         """When the next step is scheduled: as the last one ends, or begins if ``ahead``. [s]"""
-        return self._previous_start_s if ahead and self._busy else self.now_s
-
-    def end_s(self, step: int) -> float:
-        """End of one timed step. [s]"""
-        chunk = bisect_right(self._first, step) - 1
-        return float(self._ending[chunk][step - self._first[chunk]])
-
-    def ends_s(self) -> Array:
-        """End of every timed step. [s]"""
-        return np.concatenate(self._ending) if self._ending else np.zeros(0)
+        return self.previous_start_s if ahead and self._busy else self.now_s
 
     def durations_s(self) -> Array:
-        """Duration of every timed step. [s]"""
-        return np.concatenate(self._lasting) if self._lasting else np.zeros(0)
-
-    def _durations(self, steps: Sequence[Steps]) -> Array:
-        rows = np.array(steps, dtype=np.float64)
-        if len(rows) == 1 and rows[0, 0] == 1.0:
-            return np.asarray(self._model.step_s(*rows[:, 1:].T), dtype=np.float64)
+        """Duration of every step that was kept. [s]"""
+        rows = np.array(self.steps or np.zeros((0, 6)), dtype=np.float64)
         counts = rows[:, 0].astype(np.int64)
-        _, decodes, context, tokens, work, prefills = np.repeat(rows, counts, axis=0).T
-        firsts = np.cumsum(counts) - counts
-        offsets = np.arange(len(decodes)) - np.repeat(firsts, counts)
-        return np.asarray(
-            self._model.step_s(decodes, context + decodes * offsets, tokens, work, prefills),
-            dtype=np.float64,
-        )
+        _, decodes, context, tokens, _, _ = np.repeat(rows, counts, axis=0).T
+        ahead = np.arange(len(decodes)) - np.repeat(np.cumsum(counts) - counts, counts)
+        durations = self._law.durations_s(decodes, context + decodes * ahead)
+        mixed = self._law.mixed_s
+        durations[tokens > 0] = [
+            mixed(int(d), int(c), int(p), w, int(n)) for _, d, c, p, w, n in rows[rows[:, 3] > 0]
+        ]
+        return durations
+
+    def ends_s(self) -> Array:
+        """End of every step that was kept. [s]"""
+        durations = self.durations_s()
+        counts = np.array([steps.length for steps in self.steps or ()], dtype=np.int64)
+        passed = np.cumsum(durations)
+        first = np.cumsum(counts) - counts
+        before = passed[first] - durations[first] if len(first) else passed
+        ends: Array = passed + np.repeat(np.array(self._starts_s) - before, counts)
+        return ends

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from fitcalc.inputs.trace import Trace
-from fitcalc.simulation.scheduler import SchedulerSettings
+from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.units import Values
 
 

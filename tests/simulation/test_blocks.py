@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.trace import Trace
 from fitcalc.simulation.arrivals import OpenLoop
-from fitcalc.simulation.blocks import HashedBlockPool
+from fitcalc.simulation.cache import CachedBlockPool
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.fleet import simulate_requests
-from fitcalc.simulation.scheduler import SchedulerSettings
+from fitcalc.simulation.settings import SchedulerSettings
 from tests.simulation.laws import LinearLaw
 
 SHARED = Path(os.environ.get("FITCALC_SHARED", Path(__file__).parents[3] / "shared"))
@@ -72,7 +72,7 @@ def test_oldest_prefix_is_forgotten_first_and_its_end_before_its_start() -> None
 
 def test_a_block_must_divide_the_hash() -> None:
     with pytest.raises(InvalidValue, match="block_size"):
-        HashedBlockPool(100, 48, hashed((1,)))
+        CachedBlockPool(100, 48, hashed((1,)))
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_no_block_is_lost(
         loop.push(request, time_s)
     engine = Engine(LinearLaw(), trace, server, loop)
     engine.run()
-    assert min(u.blocks_first for u in engine.timeline.usage) >= 0
-    assert max(u.blocks_last for u in engine.timeline.usage) <= engine.usable_blocks
+    engine.diary.close()
+    assert 0 < engine.diary.blocks_peak <= engine.usable_blocks
     engine.scheduler.free_ended(all_of_them=True)
     assert engine._pool.free == engine.usable_blocks
 

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitcalc.inputs.trace import Trace
-from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop
+from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop, TimedLoop
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.records import Records
-from fitcalc.simulation.scheduler import SchedulerSettings
-from fitcalc.simulation.timeline import Steps
+from fitcalc.simulation.settings import SchedulerSettings
+from fitcalc.units import Array
 from tests.simulation.laws import LinearLaw, gaps, reference
+from tests.simulation.test_vllm_schedules import steps_of
 
 FIELDS = (
     "arrival_s", "scheduled_s", "first_token_s", "finish_s", "preemptions", "cached_tokens",
@@ -49,6 +50,7 @@ def servers(draw: st.DrawFn) -> SchedulerSettings:
         block_size=draw(st.sampled_from([4, 16])),
         enable_chunked_prefill=chunked,
         async_scheduling=draw(st.booleans()),
+        enable_prefix_caching=False,  # a preempted request would find its own blocks again
     )
 
 
@@ -56,13 +58,10 @@ loops = st.one_of(st.none(), st.integers(1, 30))
 laws = st.builds(LinearLaw, frontend=st.sampled_from([0.0, 0.013]))
 
 
-def rows(engine: Engine) -> list[tuple[float, ...]]:
-    """Every step of an engine, one by one."""
-    return [
-        (s.decodes, s.context + i * s.decodes, s.prefill_tokens, s.prefill_work, s.prefills)
-        for s in engine.timeline.steps
-        for i in range(s.length)
-    ]
+def loop_of(trace: Trace, delays: Array, clients: int | None) -> OpenLoop:
+    if clients is not None:
+        return ClosedLoop(clients, delays.tolist())
+    return TimedLoop(trace.arrival_s + delays)
 
 
 @settings(max_examples=300)
@@ -72,13 +71,9 @@ def test_schedule_equals_token_by_token(
 ) -> None:
     expected, steps = reference(law, trace, server, clients)
     delays = np.asarray(law.frontend_s(trace.isl.astype(float)))
-    loop = OpenLoop() if clients is None else ClosedLoop(clients, delays.tolist())
-    if clients is None:
-        for request, time_s in enumerate((trace.arrival_s + delays).tolist()):
-            loop.push(request, time_s)
-    engine = Engine(law, trace, server, loop)
+    engine = Engine(law, trace, server, loop_of(trace, delays, clients))
     engine.run()
-    assert rows(engine) == steps
+    assert steps_of(engine) == steps
 
     seen = simulate_requests(law, trace, server, concurrency=clients)
     told: dict[str, list[float]] = {
@@ -103,31 +98,32 @@ def test_skipping_changes_nothing(
     fast, slow = run(skip=True), run(skip=False)
     for name in FIELDS:
         np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=1e-9, atol=0)
-    for name in ("busy_s", "running_s", "kv_usage_peak"):
+    for name in ("busy_s", "running_s"):
         assert getattr(fast, name) == pytest.approx(getattr(slow, name), rel=1e-9)
-    assert fast.kv_usage_s == pytest.approx(slow.kv_usage_s, rel=0.25)
+    assert fast.kv_usage_peak <= slow.kv_usage_peak + 1e-12  # an end may be seen a step early
+    assert fast.kv_usage_s == pytest.approx(slow.kv_usage_s, rel=0.5)
+    counts, values = np.sort(fast.gap_s.repeat(fast.gap_count.astype(int))), slow.gap_s
+    slowly = np.sort(values.repeat(slow.gap_count.astype(int)))
+    np.testing.assert_allclose(counts, slowly, rtol=1e-9)
 
 
 @given(traces(), servers(), loops, laws)
 def test_laws_of_every_schedule(
     trace: Trace, server: SchedulerSettings, clients: int | None, law: LinearLaw
 ) -> None:
-    delays = np.asarray(law.frontend_s(trace.isl.astype(float))).tolist()
-    loop = OpenLoop() if clients is None else ClosedLoop(clients, delays)
-    if clients is None:
-        for request in range(len(trace)):
-            loop.push(request, float(trace.arrival_s[request]) + delays[request])
-    engine = Engine(law, trace, server, loop)
+    delays = np.asarray(law.frontend_s(trace.isl.astype(float)))
+    engine = Engine(law, trace, server, loop_of(trace, delays, clients))
     engine.run()
-    steps: list[Steps] = engine.timeline.steps
+    steps = engine.timeline.steps or []
     computed = sum(s.length * s.decodes + s.prefill_tokens for s in steps)
     if not sum(engine.requests.preemptions):
         assert computed == (trace.isl + trace.osl - 1).sum()
     for s in steps:
         assert 0 < s.decodes + s.prefill_tokens <= server.max_num_batched_tokens
         assert s.decodes + s.prefills <= server.max_num_seqs
-    for u in engine.timeline.usage:
-        assert 0 <= u.blocks_first <= u.blocks_last <= engine.usable_blocks
+    engine.diary.close()
+    assert 0 < engine.diary.blocks_peak <= engine.usable_blocks
+    assert engine.diary.computed_tokens == computed
     assert not engine.scheduler.running
     assert not engine.scheduler.waiting
     engine.scheduler.free_ended(all_of_them=True)
@@ -194,12 +190,9 @@ def test_head_of_the_queue_blocks_those_behind() -> None:
     assert seen.scheduled_s[2] >= seen.scheduled_s[1]
 
 
-def test_a_step_law_is_called_far_less_than_once_a_step() -> None:
+def test_a_step_law_is_written_out_once() -> None:
     law = LinearLaw()
     trace = Trace(np.arange(200, dtype=np.float64) * 0.5, np.full(200, 500), np.full(200, 250))
     seen = simulate_requests(law, trace, SchedulerSettings(64, 2048, 10_000))
-    assert law.calls <= 1.2 * len(trace)
-    closed = LinearLaw()
-    simulate_requests(closed, trace, SchedulerSettings(64, 2048, 10_000), concurrency=16)
-    assert closed.calls <= 3
-    assert len(seen.gap_s) > 50 * len(trace)
+    assert law.calls < 10
+    assert seen.gap_count.sum() == 200 * 249

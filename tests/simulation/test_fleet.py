@@ -14,7 +14,7 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.simulation.fleet import Router, simulate_requests
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.report import percentiles, simulation
-from fitcalc.simulation.scheduler import SchedulerSettings
+from fitcalc.simulation.settings import SchedulerSettings
 from tests.simulation.laws import LinearLaw
 
 CHAT = SchedulerSettings(256, 2048, 30_000)
