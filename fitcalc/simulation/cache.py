@@ -55,6 +55,8 @@ class CachedBlockPool(BlockPool):
 
     def hit_tokens(self, request: int, target: int) -> int:
         """Leading tokens whose blocks are cached; at least one token is left. [tokens]"""
+        if self._own is None and ~request not in self._spans:
+            return 0
         keys = self._keys(request)
         tokens = self._span * self.block_size
         found = 0
@@ -71,12 +73,14 @@ class CachedBlockPool(BlockPool):
 
     def needed(self, request: int, target: int, hit: int) -> int:
         """Free blocks to be found; cached blocks that nobody holds count as free until hit. [1]"""
+        if not hit:
+            return -(-target // self.block_size)
         awake = sum(span.blocks for span in self._leading(request, hit) if span.users)
         return self.blocks(target) - awake
 
     def admit(self, request: int, hit: int, computed: int) -> None:
         """Hold the spans that hit, take blocks for the first chunk and cache its hashes."""
-        held = self._leading(request, hit)
+        held = self._leading(request, hit) if hit else []
         mine = hit // self.block_size - len(held) * self._span
         for span in held:
             if not span.users:
@@ -95,6 +99,8 @@ class CachedBlockPool(BlockPool):
     def extend(self, request: int, before: int, after: int) -> None:
         """Take blocks for a chunk and cache the hashes it completes."""
         self.take(self.blocks(after) - self.blocks(before))
+        if self._own is None:
+            return
         tokens = self._span * self.block_size
         held = self._held[request]
         for key in self._keys(request)[len(held) : after // tokens]:

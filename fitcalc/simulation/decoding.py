@@ -274,6 +274,8 @@ class GroupedDecoding(Decoding):
 
 def _over(counts: list[int], each_round: int, step: int, steps: int) -> int:
     """Sum of periodic counts over ``steps`` steps from ``step`` on."""
-    rounds, rest = divmod(steps, len(counts))
     size = len(counts)
-    return rounds * each_round + sum(counts[(step + ahead) % size] for ahead in range(rest))
+    rounds, rest = divmod(steps, size)
+    first = step % size
+    over = first + rest - size
+    return rounds * each_round + sum(counts[first : first + rest]) + sum(counts[: max(over, 0)])

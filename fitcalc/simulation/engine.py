@@ -39,7 +39,8 @@ class Engine:
         diary: Sums over the steps.
         scheduler: The state between two steps.
         arrivals: The loop that sends the requests.
-        ends: When requests ended that no router has seen yet. [s]
+        watched: Whether a router asks for ends.
+        ends: When requests ended that it has not seen yet. [s]
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Engine:
         settings.check()
         self.requests = Requests(trace)
         self.arrivals = arrivals
+        self.watched = False
         self.ends: deque[float] = deque()
         self._skip, self._progress = skip, progress
         self._ended = 0
@@ -228,7 +230,8 @@ class Engine:
             self.scheduler.end(request)
             self.requests.finish_s[request] = end_s
             self.arrivals.ended(self.scheduler.step - 1, end_s)
-            self.ends.append(end_s)
+            if self.watched:
+                self.ends.append(end_s)
             self._ended += 1
             count = len(self.requests.isl)
             if self._progress is not None and self._ended % max(1, count // 100) == 0:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.simulation.arrivals import ClosedLoop
@@ -175,20 +176,23 @@ def records(
     frontend_s = frontend_s[mine]
     added = 0.0 if delays else frontend_s
 
-    def column(name: str) -> Array:
-        return np.asarray(getattr(requests, name))[mine]
+    everyone = len(mine) == len(trace)
+
+    def column(name: str) -> NDArray[Any]:
+        whole = np.asarray(getattr(requests, name))
+        return whole if everyone else whole[mine]
 
     return Records(
-        arrival_s=arrival[mine],
+        arrival_s=arrival if everyone else arrival[mine],
         frontend_s=frontend_s if delays else np.zeros(len(mine)),
         scheduled_s=column("scheduled_s"),
         first_token_s=column("first_s") + added,
         finish_s=column("finish_s") + added,
-        isl=trace.isl[mine],
-        osl=trace.osl[mine],
-        preemptions=column("preemptions").astype(np.int64),
-        cached_tokens=column("cached").astype(np.int64),
-        replica=np.zeros(len(mine), dtype=np.int64),
+        isl=trace.isl if everyone else trace.isl[mine],
+        osl=trace.osl if everyone else trace.osl[mine],
+        preemptions=column("preemptions"),
+        cached_tokens=column("cached"),
+        replica=np.zeros(len(mine), dtype=np.int16),
         gaps=engine.diary.gaps,
         servers=(server(engine, len(mine)),),
         open_loop=not isinstance(engine.arrivals, ClosedLoop),

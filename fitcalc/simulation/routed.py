@@ -52,7 +52,7 @@ class Fleet:
             replicas: Replicas. [1]
         """
         self._make, self._chooser, self._trace = make, chooser, trace
-        self._engines = [make(replica, trace, OpenLoop()) for replica in range(replicas)]
+        self._engines = [self._start(replica) for replica in range(replicas)]
         self._gone: list[tuple[int, Engine]] = []
         self._chosen = np.full(len(trace), -1, dtype=np.int64)
         self._up = list(range(replicas))
@@ -103,6 +103,11 @@ class Fleet:
             positions.append(mine)
         return merged(parts, positions)
 
+    def _start(self, replica: int) -> Engine:
+        engine = self._make(replica, self._trace, OpenLoop())
+        engine.watched = True
+        return engine
+
     def _send(self, request: int, time_s: float) -> None:
         if not self._up:
             returns = [at for at, kind, _ in self._events if kind == _RETURNS]
@@ -127,7 +132,7 @@ class Fleet:
             heapq.heappush(self._events, (time_s, _SENT, request))
         self._chosen[mine] = -1
         self._gone.append((replica, engine))
-        self._engines[replica] = self._make(replica, self._trace, OpenLoop())
+        self._engines[replica] = self._start(replica)
         self._engines[replica].timeline.wait_until(time_s)
         self._chooser.lost(replica)
         self._up = [other for other in self._up if other != replica]

@@ -94,21 +94,30 @@ class Scheduler:
         deferred = self.deferred_steps > 0
         if self.partial and not deferred:
             return True
-        if not self.waiting:
+        if not self.waiting or len(self.running) >= self._seats:
             return False
-        free = self._pool.free - decoding.growth(self.step) + decoding.given_back(self.step, 1)
-        return self._fits(self.waiting.head(), self._batch(deferred=deferred), free)
+        return self._fits(
+            self.waiting.head(),
+            self._settings.max_num_batched_tokens - decoding.count,
+            self._most,
+            self._pool.free - decoding.growth(self.step) + decoding.given_back(self.step, 1),
+            deferred=deferred,
+        )
+
+    @property
+    def _most(self) -> int:
+        """Tokens of one prompt in a step at most. [tokens]"""
+        threshold = self._settings.long_prefill_token_threshold
+        if threshold and len(self.running) + len(self.waiting) > 1:
+            return threshold
+        return self._settings.max_num_batched_tokens
 
     def _batch(self, *, deferred: bool) -> Batch:
         """Open a step in which every decoding sequence gets its token."""
-        settings, decoding = self._settings, self.decoding
-        threshold = settings.long_prefill_token_threshold
-        alone = len(self.running) + len(self.waiting) <= 1
-        budget = settings.max_num_batched_tokens
-        most = threshold if threshold and not alone else budget
-        count = decoding.count
-        context = decoding.context(self.step) if count else 0
-        return Batch(budget - count, most, deferred, count, context)
+        count = self.decoding.count
+        context = self.decoding.context(self.step) if count else 0
+        budget = self._settings.max_num_batched_tokens
+        return Batch(budget - count, self._most, deferred, count, context)
 
     def decode(self, most: int) -> tuple[int, int, int]:
         """Lay down steps that only decode, ``most`` at most, until one ends or blocks end.
@@ -295,16 +304,16 @@ class Scheduler:
         else:
             self.partial[request] = before + count
 
-    def _fits(self, request: int, batch: Batch, free: int) -> bool:
+    def _fits(self, request: int, budget: int, most: int, free: int, *, deferred: bool) -> bool:
         """Whether a waiting request may join beside what the step holds already."""
         pool, target = self._pool, self._all.target[request]
-        if batch.budget <= 0 or len(self.running) >= self._seats:
+        if budget <= 0:
             return False
         hit = pool.hit_tokens(request, target)
-        if batch.deferred and hit < target - 1:
+        if deferred and hit < target - 1:
             return False
         chunked = self._settings.enable_chunked_prefill
-        if not chunked and min(target - hit, batch.most) > batch.budget:
+        if not chunked and min(target - hit, most) > budget:
             return False
         spare = self._watermark if self.running else 0
         return pool.needed(request, target, hit) + spare <= free
@@ -313,8 +322,13 @@ class Scheduler:
         """Let waiting requests join, in order, until one does not fit; True if some compute."""
         everyone, pool = self._all, self._pool
         computed = False
-        while self.waiting and self._fits(self.waiting.head(), batch, pool.free):
-            request = self.waiting.take()
+        while self.waiting and len(self.running) < self._seats:
+            request = self.waiting.head()
+            if not self._fits(
+                request, batch.budget, batch.most, pool.free, deferred=batch.deferred
+            ):
+                break
+            self.waiting.take()
             target = everyone.target[request]
             hit = pool.hit_tokens(request, target)
             count = min(target - hit, batch.most, batch.budget)
