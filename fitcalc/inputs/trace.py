@@ -40,6 +40,7 @@ class Trace:
         priority: vLLM's priority, lower runs first; ``None`` = all alike.
         session: Conversation that each request belongs to; ``None`` = not known.
         kind: Which of several classes of traffic each request is of; ``None`` = one class.
+        skipped: Rows of the file that were passed over because they make no sense. [1]
     """
 
     arrival_s: Array
@@ -50,6 +51,7 @@ class Trace:
     priority: Tokens | None = None
     session: Tokens | None = None
     kind: Tokens | None = None
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         """Check the arrays against each other.
@@ -83,12 +85,16 @@ class Trace:
         return (len(self) - 1) / self.span_s if self.span_s > 0 else math.inf
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
+    def read(cls, path: Path | str, *, skip_bad: bool = False) -> Self:
         """Read a ``.csv`` or ``.jsonl`` file, gzipped or not.
 
         Columns: ``arrival_s, input_tokens, output_tokens[, hash_ids]``; or Azure's ``TIMESTAMP,
         ContextTokens, GeneratedTokens``; or Mooncake's ``timestamp`` [ms] ``, input_length,
-        output_length[, hash_ids]``.
+        output_length[, hash_ids]``. Besides, whole numbers ``priority`` and ``session``.
+
+        Args:
+            path: The file.
+            skip_bad: Whether to pass over rows that make no sense, and count them.
 
         Raises:
             InvalidValue: the file cannot be read, or names the row and column that is wrong.
@@ -96,7 +102,7 @@ class Trace:
         path = Path(path)
         try:
             with _open(path) as file:
-                return cls._from_rows(path.name, _rows(path, file))
+                return cls._from_rows(path.name, _rows(path, file), skip_bad=skip_bad)
         except (OSError, EOFError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise InvalidValue("trace", path, f"the file cannot be read: {reason}") from None
@@ -104,31 +110,35 @@ class Trace:
             raise InvalidValue("trace", path, f"mend the CSV: {error}") from None
 
     @classmethod
-    def _from_rows(cls, name: str, rows: Iterator[tuple[int, Mapping[str, object]]]) -> Self:
-        times: list[float] = []
-        isl: list[int] = []
-        osl: list[int] = []
-        hashes: list[tuple[int, ...]] = []
+    def _from_rows(
+        cls, name: str, rows: Iterator[tuple[int, Mapping[str, object]]], *, skip_bad: bool
+    ) -> Self:
+        columns = _Columns()
         schema: _Schema | None = None
+        skipped = 0
         for number, row in rows:
             schema = schema or _schema(name, row)
-            where = f"{name} row {number} column"
-            times.append(_parse(where, schema.time, row, schema.seconds))
-            isl.append(_parse(where, schema.isl, row, _tokens))
-            osl.append(_parse(where, schema.osl, row, _tokens))
-            if "hash_ids" in row:
-                hashes.append(_parse(where, "hash_ids", row, _ids))
-        if not times:
+            try:
+                columns.append(f"{name} row {number} column", schema, row)
+            except InvalidValue:
+                if not skip_bad:
+                    raise
+                skipped += 1
+        if not columns.times:
             raise InvalidValue("trace", name, "give a file with at least one request")
-        if hashes and len(hashes) != len(times):
-            raise InvalidValue(f"{name} column hash_ids", "missing", "give it in every row")
-        order = np.argsort(np.asarray(times), kind="stable")
-        arrival_s = np.asarray(times)[order]
+        order = np.argsort(np.asarray(columns.times), kind="stable")
+        arrival_s = np.asarray(columns.times)[order]
+        hashes = columns.optional(name, "hash_ids", columns.hashes)
+        priority = columns.optional(name, "priority", columns.priority)
+        session = columns.optional(name, "session", columns.session)
         return cls(
             arrival_s=arrival_s - arrival_s[0],
-            isl=np.asarray(isl, dtype=np.int64)[order],
-            osl=np.asarray(osl, dtype=np.int64)[order],
-            hash_ids=tuple(hashes[i] for i in order) if hashes else None,
+            isl=np.asarray(columns.isl, dtype=np.int64)[order],
+            osl=np.asarray(columns.osl, dtype=np.int64)[order],
+            hash_ids=None if hashes is None else tuple(hashes[i] for i in order),
+            priority=None if priority is None else np.asarray(priority)[order],
+            session=None if session is None else np.asarray(session)[order],
+            skipped=skipped,
         )
 
     @classmethod
@@ -191,6 +201,38 @@ class _Schema:
     seconds: Callable[[object], float]
 
 
+class _Columns:
+    """Rows of a file as columns."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.isl: list[int] = []
+        self.osl: list[int] = []
+        self.hashes: list[tuple[int, ...]] = []
+        self.priority: list[int] = []
+        self.session: list[int] = []
+
+    def append(self, where: str, schema: _Schema, row: Mapping[str, object]) -> None:
+        time = _parse(where, schema.time, row, schema.seconds)
+        isl = _parse(where, schema.isl, row, _tokens)
+        osl = _parse(where, schema.osl, row, _tokens)
+        if "hash_ids" in row:
+            self.hashes.append(_parse(where, "hash_ids", row, _ids))
+        if "priority" in row:
+            self.priority.append(_parse(where, "priority", row, _whole))
+        if "session" in row:
+            self.session.append(_parse(where, "session", row, _whole))
+        self.times.append(time)
+        self.isl.append(isl)
+        self.osl.append(osl)
+
+    def optional(self, name: str, column: str, values: list[T]) -> list[T] | None:
+        """Return a column that every row has or none."""
+        if values and len(values) != len(self.times):
+            raise InvalidValue(f"{name} column {column}", "missing", "give it in every row")
+        return values or None
+
+
 def _histogram(lengths: Tokens) -> Lengths:
     values, counts = np.unique(lengths, return_counts=True)
     return Lengths.histogram(tuple(map(float, values)), tuple(map(float, counts)))
@@ -237,8 +279,8 @@ def _parse(where: str, column: str, row: Mapping[str, object], read: Callable[[o
         return read(value)
     except (TypeError, ValueError, OverflowError):
         fix = "give a whole number of tokens above 0"
-        if read is _ids:
-            fix = "give whole numbers"
+        if read in (_ids, _whole):
+            fix = "give whole numbers, of a hash 0 or above"
         elif read is not _tokens:
             fix = "give a finite time"
         raise InvalidValue(f"{where} {column}", value, fix) from None
@@ -252,7 +294,14 @@ def _tokens(value: object) -> int:
 
 
 def _ids(value: object) -> tuple[int, ...]:
-    return tuple(int(x) for x in (value if isinstance(value, list) else str(value).split()))
+    ids = tuple(int(x) for x in (value if isinstance(value, list) else str(value).split()))
+    if ids and min(ids) < 0:
+        raise ValueError
+    return ids
+
+
+def _whole(value: object) -> int:
+    return int(str(value))
 
 
 def _seconds(value: object) -> float:

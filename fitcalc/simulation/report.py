@@ -112,7 +112,13 @@ def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
         >>> percentiles(np.array([0.001, 0.003]), np.array([3.0, 1.0])).mean
         1.5
     """
-    counts = np.ones(len(values_s)) if counts is None else counts
+    if counts is None:
+        if not len(values_s):
+            return Percentiles(mean=0.0, p50=0.0, p90=0.0, p95=0.0, p99=0.0)
+        found = np.percentile(values_s, (50, 90, 95, 99)) / MILLI
+        p50, p90, p95, p99 = map(float, found)
+        mean = float(values_s.mean()) / MILLI
+        return Percentiles(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
     felt = counts > 0
     values, counts = values_s[felt] / MILLI, counts[felt]
     if not len(values):

@@ -36,9 +36,9 @@ class Requests:
         self.isl = array("i", trace.isl.astype(np.int32).tobytes())
         self.osl = array("i", trace.osl.astype(np.int32).tobytes())
         self.target = array("i", self.isl)
-        self.scheduled = array("q", [NOBODY]) * count
-        self.first = array("q", [NOBODY]) * count
-        self.finish = array("q", [NOBODY]) * count
+        self.scheduled = array("i", [NOBODY]) * count
+        self.first = array("i", [NOBODY]) * count
+        self.finish = array("i", [NOBODY]) * count
         self.scheduled_s = array("d", [0.0]) * count
         self.first_s = array("d", [0.0]) * count
         self.finish_s = array("d", [0.0]) * count
