@@ -21,7 +21,7 @@ COMMANDS = {
     "plan": ("plan", "Plan the cheapest GPUs and vLLM settings that keep a latency promise."),
     "fit": ("fit", "Show what one GPU's memory holds: weights, KV cache, users."),
     "predict": ("configuration", "Predict the latency and throughput of one server."),
-    "simulate": ("configuration", "Run traffic or a trace through vLLM's scheduler."),
+    "simulate": ("simulate", "Run traffic or a trace through vLLM's scheduler."),
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),

@@ -71,8 +71,9 @@ class Rates:
     @classmethod
     def day(cls, mean_per_s: float) -> Self:
         """Return an office day of 24 hours with this mean. [1/s]"""
-        shape = np.array(_DAY) * len(_DAY) / sum(_DAY)
-        return cls(np.arange(24) * _HOUR, shape * mean_per_s, 24 * _HOUR)
+        shape = np.array(_DAY, dtype=np.float64) * (len(_DAY) / sum(_DAY))
+        hours = np.arange(24, dtype=np.float64)
+        return cls(hours * _HOUR, shape * mean_per_s, 24 * _HOUR)
 
     @classmethod
     def named(cls, name: str, mean_per_s: float) -> Self:

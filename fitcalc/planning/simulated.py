@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from fitcalc.answers import Limit, MemoryLedger, Prediction, Rejection
 from fitcalc.catalog.model import LayerKind
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
 from fitcalc.physics.kv_cache import KvLayout, kv_layout, num_blocks
+from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.server import (
     beyond_length,
@@ -22,9 +27,10 @@ from fitcalc.planning.server import (
 )
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.simulation.blocks import BlockRule
+from fitcalc.simulation.engine import Progress
 from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.records import Records
-from fitcalc.simulation.report import Simulation, simulation
+from fitcalc.simulation.report import Simulation, p99_spread, simulation
 from fitcalc.simulation.settings import SchedulerSettings
 
 DEFAULT_REQUESTS = 2000
@@ -32,6 +38,27 @@ DEFAULT_REQUESTS = 2000
 _ROUNDS = 10
 """Requests a client of a closed loop sends where the traffic leaves it open. [1]"""
 _BLOCK = 16
+_MOST_REQUESTS = 1_000_000
+"""Requests beyond which no confidence is worth the wait. [1]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A simulation: its answer, and what it was made of.
+
+    Attributes:
+        answer: What the users felt.
+        records: Every request.
+        trace: The requests as they came.
+        settings: vLLM's settings of each replica.
+        step: Time of a step.
+    """
+
+    answer: Simulation
+    records: Records
+    trace: Trace
+    settings: SchedulerSettings
+    step: StepModel
 
 
 def simulate(
@@ -43,6 +70,7 @@ def simulate(
     seed: int = 0,
     replicas: int = 1,
     router: str = "round_robin",
+    slo: Slo | None = None,
 ) -> Simulation | Rejection:
     """Serve requests one by one under vLLM's scheduler.
 
@@ -53,10 +81,56 @@ def simulate(
         traffic_or_trace: A traffic (its requests are drawn) or a trace (they are given).
         seed: Of the draw; the same seed gives the same answer.
         replicas: Servers behind the router. [1]
-        router: ``round_robin``, ``random`` or ``least_requests``.
+        router: ``round_robin``, ``random``, ``least_requests``, ``least_kv_usage``, ``prefix`` or
+            ``session``.
+        slo: What counts as good throughput; ``None`` = not asked.
 
     Returns:
         What the users of all replicas felt, or a falsy ``Rejection`` where it does not fit.
+
+    Raises:
+        FitcalcError: a name is unknown or a value makes no sense.
+    """
+    done = run_simulation(
+        model,
+        gpu,
+        engine,
+        traffic_or_trace,
+        seed=seed,
+        replicas=replicas,
+        router=router,
+        slo=slo,
+    )
+    return done if isinstance(done, Rejection) else done.answer
+
+
+def run_simulation(
+    model: ModelName,
+    gpu: str,
+    engine: EngineArgs | None,
+    load: Traffic | Trace,
+    *,
+    seed: int = 0,
+    replicas: int = 1,
+    router: str = "round_robin",
+    slo: Slo | None = None,
+    until_ci: float | None = None,
+    progress: Progress | None = None,
+) -> Run | Rejection:
+    """Simulate as ``simulate`` does, and keep what the answer was made of.
+
+    Args:
+        model: As in ``simulate``.
+        gpu: As in ``simulate``.
+        engine: As in ``simulate``.
+        load: As in ``simulate``.
+        seed: As in ``simulate``.
+        replicas: As in ``simulate``.
+        router: As in ``simulate``.
+        slo: As in ``simulate``.
+        until_ci: Run twice the requests until the 95 % interval of the TTFT's p99 is within this
+            share of it, a million requests at most; ``None`` = run once.
+        progress: Told the share of requests that have ended.
 
     Raises:
         FitcalcError: a name is unknown or a value makes no sense.
@@ -69,12 +143,52 @@ def simulate(
         return ledger
     if replicas < 1:
         raise InvalidValue("replicas", replicas, "give a whole number above 0")
-    if isinstance(traffic_or_trace, Traffic):
-        too_long = beyond_length(setup, traffic_or_trace)
+    if isinstance(load, Traffic):
+        too_long = beyond_length(setup, load)
         if too_long is not None:
             return too_long
-    seen = _run(setup, ledger, traffic_or_trace, seed=seed, replicas=replicas, router=router)
-    return simulation(seen, seed=seed)
+    if until_ci is not None and not (isinstance(load, Traffic) and load.qps and 0 < until_ci < 1):
+        fix = "give a share such as 5%, with requests that are drawn at a rate"
+        raise InvalidValue("until_ci", until_ci, fix)
+    count = None
+    while True:
+        trace, refused = _requests(setup, load, seed=seed, count=count)
+        seen = _run(
+            setup,
+            ledger,
+            load,
+            trace,
+            seed=seed,
+            replicas=replicas,
+            router=router,
+            progress=progress,
+        )
+        seen = replace(seen, refused=refused)
+        count = 2 * len(trace)
+        if until_ci is None or p99_spread(seen.ttft_s) <= until_ci or count > _MOST_REQUESTS:
+            break
+    settings = settings_of(setup, ledger, trace)
+    return Run(simulation(seen, seed=seed, slo=slo), seen, trace, settings, step_of(setup))
+
+
+def _requests(
+    setup: Setup, load: Traffic | Trace, *, seed: int, count: int | None = None
+) -> tuple[Trace, int]:
+    """Return the requests to serve, and how many are too long for the server.
+
+    Raises:
+        InvalidValue: every request is too long.
+    """
+    if isinstance(load, Traffic):
+        return Trace.from_traffic(load, seed=seed, num_requests=count or _count(load)), 0
+    longest = setup.engine.max_model_len
+    fitting = np.flatnonzero(load.isl + load.osl <= longest)
+    if not len(fitting):
+        fix = f"give requests of at most max_model_len = {longest} tokens"
+        raise InvalidValue("trace", "only longer requests", fix)
+    if len(fitting) == len(load):
+        return load, 0
+    return load.part(fitting), len(load) - len(fitting)
 
 
 def simulated_prediction(
@@ -83,7 +197,8 @@ def simulated_prediction(
     """Predict one server by running its requests event by event."""
     ranks = setup.engine.data_parallel_size
     share = share_of_rank(setup, traffic)
-    found = simulation(_run(setup, ledger, share, seed=seed), seed=seed)
+    trace, _ = _requests(setup, share, seed=seed)
+    found = simulation(_run(setup, ledger, share, trace, seed=seed), seed=seed)
     if not found.stable:
         reason = f"the queue grew while {found.num_requests} requests came; fewer a second hold"
         return Rejection(
@@ -110,30 +225,27 @@ def _run(
     setup: Setup,
     ledger: MemoryLedger,
     load: Traffic | Trace,
+    trace: Trace,
     *,
     seed: int,
     replicas: int = 1,
     router: str = "round_robin",
+    progress: Progress | None = None,
 ) -> Records:
-    closed = load.concurrency if isinstance(load, Traffic) else None
     traffic = load if isinstance(load, Traffic) else None
-    trace = (
-        load
-        if isinstance(load, Trace)
-        else Trace.from_traffic(load, seed=seed, num_requests=_count(load))
-    )
     caching = setup.engine.enable_prefix_caching
     return simulate_requests(
         step_of(setup),
         trace,
         settings_of(setup, ledger, trace),
-        concurrency=closed,
+        concurrency=traffic.concurrency if traffic else None,
         tokenized_in_turn=True,
         prefix_hit=traffic.prefix_hit if traffic and caching else 0.0,
         prefix_tokens=traffic.prefix_tokens if traffic and caching else 0,
         replicas=replicas,
         router=router,
         seed=seed,
+        progress=progress,
     )
 
 

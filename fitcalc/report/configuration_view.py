@@ -10,7 +10,8 @@ from fitcalc.planning.explain import Explanation
 from fitcalc.report.explanation_view import explanation_view
 from fitcalc.report.ledger_view import ledger_view, rejection_view
 from fitcalc.report.parts import NARROW, latency_table, trust_words
-from fitcalc.report.words import BOTTLENECK, count, number
+from fitcalc.report.simulation_view import simulation_view
+from fitcalc.report.words import BOTTLENECK, number
 from fitcalc.simulation.report import Simulation
 
 
@@ -28,25 +29,6 @@ def prediction_view(found: Prediction, *, narrow: bool) -> Group:
             f"cache in use ({found.kv_cache_tokens:,.0f} tokens)."
         ),
         Text(f"How sure: {trust_words(found)}"),
-    )
-
-
-def simulation_view(seen: Simulation, *, narrow: bool) -> Group:
-    """Lay out what the users of all replicas felt."""
-    state = "The servers kept up." if seen.stable else "The servers did not keep up."
-    return Group(
-        Text(state, style="bold green" if seen.stable else "bold red"),
-        latency_table(seen, None, narrow=narrow),
-        Text(
-            f"{seen.num_requests:,} requests on {count(seen.replicas, 'server')} in "
-            f"{number(seen.duration_s)} s: {number(seen.requests_per_s)} req/s, "
-            f"{number(seen.output_tokens_per_s)} output tokens/s. Each ran "
-            f"{number(seen.steady_batch)} requests on average, {100 * seen.utilization:.0f} % "
-            f"busy, {100 * seen.kv_cache_usage:.0f} % of its KV cache in use "
-            f"({100 * seen.kv_cache_usage_peak:.0f} % at most); {100 * seen.cached_share:.0f} % of "
-            f"prompt tokens came from the prefix cache; {count(seen.preemptions, 'preemption')} "
-            f"(seed {seen.seed})."
-        ),
     )
 
 

@@ -139,6 +139,8 @@ def simulate_fleet(
     model = fleet[0].model
     outside = np.broadcast_to(model.frontend_s(trace.isl.astype(np.float64)), count)
     frontend = np.array(outside, dtype=np.float64)
+    if computed_elsewhere:
+        frontend = np.zeros(count)
     if concurrency is not None and tokenized_in_turn:
         tokenizing = frontend - np.asarray(model.frontend_s(0.0))
         frontend += tokenizing_waits(tokenizing[:concurrency], count, replicas)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitcalc.units import Array
 
-_EXACT = 1 << 20
+_EXACT = 1 << 18
 """Times kept as they are. [1]"""
 _GRAIN = 1e-4
 """Relative width of the bins that more of them are joined in. [1]"""

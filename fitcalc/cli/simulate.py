@@ -1,0 +1,206 @@
+"""``simulate``: traffic or a trace through vLLM's scheduler."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fitcalc.answers import Rejection
+from fitcalc.cli import options as opt
+from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
+from fitcalc.cli.engine import read_engine
+from fitcalc.cli.groups import takes
+from fitcalc.errors import InvalidValue
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.trace import Trace
+from fitcalc.inputs.traffic import Traffic
+
+if TYPE_CHECKING:
+    from fitcalc.planning.simulated import Run
+    from fitcalc.simulation.engine import Progress
+
+_FILE = "File of recorded requests (CSV or JSONL, gzipped or not)."
+_TRAFFIC = "Traffic"
+
+
+def read_arrivals(
+    *,
+    trace: Annotated[Path | None, typer.Option(help=_FILE, rich_help_panel=_TRAFFIC)] = None,
+    skip_bad: Annotated[
+        bool, typer.Option(help="Pass over rows that make no sense.", rich_help_panel=_TRAFFIC)
+    ] = False,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Rate over time: day (with mean --qps), or a CSV of time,rate.",
+            rich_help_panel=_TRAFFIC,
+        ),
+    ] = None,
+    ctx: opt.Ctx = None,
+    isl: opt.Isl = None,
+    osl: opt.Osl = None,
+    qps: opt.Qps = None,
+    concurrency: opt.Concurrency = None,
+    num_requests: opt.NumRequests = None,
+    burstiness: opt.Burstiness = None,
+    prefix_hit: opt.PrefixHit = None,
+) -> Path | Traffic | Trace:
+    """Read either a trace or the options about traffic.
+
+    Raises:
+        InvalidValue: both are given.
+    """
+    said = (ctx, isl, osl, qps, concurrency, num_requests, burstiness, prefix_hit, rates)
+    if trace is not None:
+        if any(word is not None for word in said):
+            raise InvalidValue("trace", trace, "give a trace or lengths and a rate, not both")
+        return _read(trace) if skip_bad else trace
+    shape = None
+    if rates is not None:
+        from fitcalc.inputs.rates import Rates
+
+        shape = Rates.named(rates, 1.0 if qps is None else qps)
+        if rates == "day" and qps is None:
+            raise InvalidValue("qps", "nothing", "give the day's mean rate")
+        shape = shape if qps is None else shape.scaled(qps)
+        qps = shape.mean_per_s
+    traffic = opt.read_load(
+        ctx=ctx,
+        isl=isl,
+        osl=osl,
+        qps=qps,
+        concurrency=concurrency,
+        num_requests=num_requests,
+        burstiness=burstiness,
+        prefix_hit=prefix_hit,
+    ).traffic
+    if shape is None:
+        return traffic
+    from fitcalc.inputs.mixture import with_rates
+
+    count = num_requests or min(round(shape.mean_per_s * shape.end_s), 1_000_000)
+    return with_rates(traffic, shape, num_requests=max(count, 1))
+
+
+@takes(arrivals=read_arrivals, engine=read_engine, slo=opt.read_slo)
+def simulate(
+    *,
+    model: opt.Model,
+    gpu: opt.OneGpu,
+    arrivals: Path | Traffic | Trace,
+    engine: EngineArgs,
+    slo: Slo,
+    replicas: Annotated[int, typer.Option(min=1, help="Servers behind the router.")] = 1,
+    router: Annotated[
+        str,
+        typer.Option(
+            help="round_robin, random, least_requests, least_kv_usage, prefix or session."
+        ),
+    ] = "round_robin",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draws.")] = 0,
+    until_ci: Annotated[
+        str | None,
+        typer.Option(help="Run on until the p99's 95 % interval is this tight, such as 5%."),
+    ] = None,
+    batching: Annotated[
+        str, typer.Option(help="continuous, or all: static and dynamic batches beside it.")
+    ] = "continuous",
+    records: Annotated[Path | None, typer.Option(help="Write every request to a CSV.")] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Plot the run over time.")] = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Run the traffic or a trace through vLLM's scheduler, event by event."""
+    from fitcalc.planning.simulated import run_simulation
+
+    if batching not in ("continuous", "all"):
+        raise InvalidValue("batching", batching, "give continuous or all")
+    asked = _read(arrivals, strict=True) if isinstance(arrivals, Path) else arrivals
+    with _progress(shown=sys.stderr.isatty() and not as_json) as told:
+        done = run_simulation(
+            model,
+            gpu,
+            engine,
+            asked,
+            seed=seed,
+            replicas=replicas,
+            router=router,
+            slo=slo if slo.model_fields_set else None,
+            until_ci=_share(until_ci),
+            progress=told,
+        )
+    if isinstance(done, Rejection):
+        return _refuse(done, as_json=as_json)
+    if records is not None:
+        from fitcalc.report.simulation_view import write_records
+
+        write_records(done.records, records)
+    if as_json:
+        write_json(done.answer)
+        return ANSWERED
+    _show(done, plot=plot, batching=batching)
+    return ANSWERED
+
+
+def _show(done: Run, *, plot: bool, batching: str) -> None:
+    from fitcalc.report.parts import NARROW
+    from fitcalc.report.simulation_view import batching_view, over_time_view, simulation_view
+
+    show(lambda width: simulation_view(done.answer, narrow=width < NARROW))
+    if plot:
+        show(lambda width: over_time_view(done.records, width))
+    if batching == "all":
+        from fitcalc.simulation.batching import compare_batching
+
+        runs = compare_batching(done.step, done.trace, done.settings)
+        show(lambda width: batching_view(runs, width))
+
+
+def _refuse(no: Rejection, *, as_json: bool) -> int:
+    if as_json:
+        write_json(no)
+    else:
+        from fitcalc.report.configuration_view import configuration_view
+
+        show(lambda width: configuration_view(no, width))
+    return NOTHING_FITS
+
+
+def _read(path: Path, *, strict: bool = False) -> Trace:
+    trace = Trace.read(path, skip_bad=not strict)
+    if trace.skipped:
+        typer.echo(f"{trace.skipped:,} rows of {path.name} were passed over.", err=True)
+    return trace
+
+
+def _share(text: str | None) -> float | None:
+    """Read ``5%`` or ``0.05``."""
+    if text is None:
+        return None
+    percent = text.strip().endswith("%")
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise InvalidValue("until_ci", text, "give a share such as 5%") from None
+    return value / 100.0 if percent else value
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Progress | None]:
+    """Show a bar with rate and time left on stderr."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("simulating", total=1.0)
+    with bar:
+        yield lambda share: bar.update(task, completed=share)

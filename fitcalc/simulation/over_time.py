@@ -1,0 +1,86 @@
+"""A simulation over time: load, batch, queue and KV cache in equal bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from fitcalc.simulation.records import Records
+from fitcalc.simulation.series import COLUMNS, Series
+from fitcalc.units import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OverTime:
+    """Means over bins of time, all replicas together.
+
+    Attributes:
+        time_s: Middle of each bin. [s]
+        arrivals: Requests sent. [1/s]
+        queue: Requests that wait for their first step. [1]
+        batch: Running sequences. [1]
+        kv_usage: Used share of the KV blocks. [1]
+        output_tokens: Tokens decoded. [1/s]
+        preemptions: Requests that lost their blocks. [1/s]
+        busy: Share of the time in steps. [1]
+    """
+
+    time_s: Array
+    arrivals: Array
+    queue: Array
+    batch: Array
+    kv_usage: Array
+    output_tokens: Array
+    preemptions: Array
+    busy: Array
+
+
+def over_time(seen: Records, bins: int = 60) -> OverTime:
+    """Bin what a simulation saw.
+
+    Args:
+        seen: What it saw.
+        bins: Bins at most. [1]
+    """
+    whole = reduce(Series.plus, (server.series for server in seen.servers))
+    last = float(seen.finish_s.max())
+    fine = max(1, int(np.ceil(last / whole.width_s)))
+    joined = max(1, -(-fine // bins))
+    count = -(-fine // joined)
+    width = joined * whole.width_s
+    sums = np.zeros((len(COLUMNS), count * joined))
+    sums[:, : min(fine, whole.sums.shape[1])] = whole.sums[:, :fine]
+    sums = sums.reshape(len(COLUMNS), count, joined).sum(axis=2)
+    named = dict(zip(COLUMNS, sums, strict=True))
+    edges = np.arange(count + 1, dtype=np.float64) * width
+    blocks = sum(server.usable_blocks for server in seen.servers)
+    came = seen.arrival_s + seen.frontend_s
+    return OverTime(
+        time_s=edges[:-1] + width / 2.0,
+        arrivals=np.histogram(seen.arrival_s, edges)[0] / width,
+        queue=_inside(came, seen.scheduled_s, edges) / width,
+        batch=named["running"] / width,
+        kv_usage=named["blocks"] / (blocks * width),
+        output_tokens=named["decoded"] / width,
+        preemptions=named["preempted"] / width,
+        busy=named["busy"] / (width * seen.replicas),
+    )
+
+
+def _inside(from_s: Array, to_s: Array, edges: Array) -> Array:
+    """Time that all intervals together spend in each bin. [s]
+
+    Examples:
+        >>> _inside(np.array([0.5]), np.array([2.0]), np.array([0.0, 1.0, 2.0])).tolist()
+        [0.5, 1.0]
+    """
+    total = np.zeros(len(edges))
+    for times, sign in ((from_s, 1.0), (to_s, -1.0)):
+        order = np.sort(times)
+        behind = np.searchsorted(order, edges, side="right")
+        passed = np.concatenate(([0.0], np.cumsum(order)))
+        total += sign * (edges * behind - passed[behind])
+    spent: Array = np.diff(total)
+    return spent
