@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fitcalc.answers import Rejection
-from fitcalc.cli.main import main
+from fitcalc.cli.main import run
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
@@ -23,16 +23,17 @@ LOAD = ("--isl", "575", "--osl", "100", "--qps", "10", "--num-requests", "200")
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        raise SystemExit(main(["simulate", *WHERE, *words]))
-    out, err = capsys.readouterr()
-    code = end.value.code
-    return code if isinstance(code, int) else 0, out, err
+    """Run one command line in this process; a model named later counts."""
+    code = run(("simulate", *WHERE, *words))
+    said = capsys.readouterr()
+    return code, said.out, said.err
 
 
 def test_every_request_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "records.csv"
-    code, out, _ = answer(capsys, *LOAD, "--records", str(path), "--replicas", "2", "--json")
+    code, out, _ = answer(
+        capsys, *WHERE, *LOAD, "--records", str(path), "--replicas", "2", "--json"
+    )
     assert code == 0
     with path.open() as file:
         rows = list(csv.DictReader(file))
@@ -56,7 +57,9 @@ def test_goodput_plot_and_batching_are_shown(capsys: pytest.CaptureFixture[str])
 
 
 def test_until_the_interval_is_tight(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = answer(capsys, *LOAD[:6], "--until-ci", "5%", "--num-requests", "400", "--json")
+    code, out, _ = answer(
+        capsys, *WHERE, *LOAD[:6], "--until-ci", "5%", "--num-requests", "400", "--json"
+    )
     assert code == 0
     assert json.loads(out)["num_requests"] >= 400
     code, _, err = answer(capsys, *LOAD, "--until-ci", "tight")
@@ -99,8 +102,9 @@ def test_sums_over_time_are_the_answers() -> None:
 
 
 def test_a_gpu_that_holds_no_model_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "--model", "70b", "--gpu", "l4", *LOAD]) == 1
-    assert "needs" in capsys.readouterr().out
+    code, out, _ = answer(capsys, "--model", "70b", "--gpu", "l4", *LOAD)
+    assert code == 1
+    assert "needs" in out
 
 
 def test_a_day_has_peaks(capsys: pytest.CaptureFixture[str]) -> None:
