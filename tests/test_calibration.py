@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fitcalc.calibrate.fit import (
+    Card,
     Routing,
     fit_all_reduce,
     fit_attention_decode,
@@ -75,7 +76,7 @@ def assert_found(fit: Fit, truth: Mapping[str, float]) -> None:
 
 def test_gemm_coefficients_are_found_again() -> None:
     at = grid(
-        m=[1, 4, 16, 64, 128, 256, 512, 2048, 8192],
+        m=[1, 4, 16, 17, 64, 65, 128, 129, 256, 512, 2048, 8192],
         n=[1024, 4096, 16384, 65536],
         k=[1024, 4096, 16384],
     )
@@ -85,10 +86,18 @@ def test_gemm_coefficients_are_found_again() -> None:
         "t0_s": 5e-6,
         "rows_half": 40.0,
         "passes": 3.0,
+        "unfilled": 0.5,
     }
     law = GemmLaw(PEAK, BANDWIDTH, **truth)
     table = rows(at, gemm_s(at["m"], at["n"], at["k"], 2.0, law), "latency_ms", 1e-3)
-    assert_found(fit_gemm(table, PEAK, BANDWIDTH, 2.0), truth)
+    assert_found(fit_gemm([Card(table, PEAK, BANDWIDTH)], 2.0), truth)
+    slow = {**truth, "eta_bandwidth": 0.7, "t0_s": 7e-6}
+    twin = GemmLaw(PEAK, BANDWIDTH / 2, **slow)
+    other = rows(at, gemm_s(at["m"], at["n"], at["k"], 2.0, twin), "latency_ms", 1e-3)
+    cards = [Card(other, PEAK, BANDWIDTH / 2), Card(table, PEAK, BANDWIDTH)]
+    found = fit_gemm(cards, 2.0)
+    assert_found(found, slow)
+    assert found.n == len(other)
 
 
 def test_decode_attention_coefficients_are_found_again() -> None:

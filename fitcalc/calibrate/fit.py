@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from fitcalc.calibrate.solve import Fit, Start, fit_law
+from fitcalc.calibrate.solve import Fit, Start, described, fit_law
 from fitcalc.calibrate.tables import Table
 from fitcalc.catalog.laws import (
     AllReduceLaw,
@@ -35,22 +35,57 @@ FRACTION = Start(0.7, 0.02, 1.0)
 FLOOR = Start(5e-6, 1e-7, 3e-4)
 
 
-def fit_gemm(rows: Table, peak_flops: float, bandwidth: float, weight_bytes: float) -> Fit:
-    """Fit ``GemmLaw`` to columns m, n, k, latency_ms."""
-    m, n, k = (rows.number(c) for c in ("m", "n", "k"))
+class Card(NamedTuple):
+    """Measured rows of one GPU and its peaks."""
+
+    rows: Table
+    peak_flops: float
+    bandwidth: float
+
+
+GEMM_OF_CHIP = {
+    "eta_flops": FRACTION,
+    "rows_half": Start(16.0, 0.01, 512.0),
+    "passes": Start(0.5, 0.01, 32.0),
+    "unfilled": Start(0.1, 1e-4, 4.0),
+}
+"""Coefficients of a GEMM that cards with the same chip share."""
+GEMM_OF_CARD = {"eta_bandwidth": FRACTION, "t0_s": FLOOR}
+
+
+def fit_gemm(cards: Sequence[Card], weight_bytes: float) -> Fit:
+    """Fit ``GemmLaw`` to columns m, n, k, latency_ms; return the first card's.
+
+    Args:
+        cards: The card, and others with the same chip beside other memory: they share what the
+            chip computes, which each alone could trade for its memory's speed.
+        weight_bytes: Bytes of a stored weight with its scales. [B]
+    """
+    names = GemmLaw._fields[2:]
+    own = [name if name in GEMM_OF_CHIP else f"{name}.0" for name in names]
+    starts = {
+        **GEMM_OF_CHIP,
+        **{f"{name}.{i}": s for i in range(len(cards)) for name, s in GEMM_OF_CARD.items()},
+    }
+    sizes = [[card.rows.number(c) for c in ("m", "n", "k")] for card in cards]
 
     def predict(values: Values) -> Array:
-        law = GemmLaw(peak_flops=peak_flops, bandwidth=bandwidth, **values)
-        return np.asarray(gemm_s(m, n, k, weight_bytes, law))
+        times = []
+        for i, (card, (m, n, k)) in enumerate(zip(cards, sizes, strict=True)):
+            given = {name: values[name] for name in GEMM_OF_CHIP}
+            given |= {name: values[f"{name}.{i}"] for name in GEMM_OF_CARD}
+            law = GemmLaw(peak_flops=card.peak_flops, bandwidth=card.bandwidth, **given)
+            times.append(np.asarray(gemm_s(m, n, k, weight_bytes, law)))
+        return np.concatenate(times)
 
-    starts = {
-        "eta_flops": FRACTION,
-        "eta_bandwidth": FRACTION,
-        "t0_s": FLOOR,
-        "rows_half": Start(16.0, 0.01, 512.0),
-        "passes": Start(0.5, 0.01, 32.0),
-    }
-    return fit_law(predict, rows.number("latency_ms") * MILLI, starts)
+    measured = np.concatenate([card.rows.number("latency_ms") for card in cards]) * MILLI
+    fit = fit_law(predict, measured, starts)
+    mine = slice(0, len(cards[0].rows))
+    return described(
+        {name: fit.values[key] for name, key in zip(names, own, strict=True)},
+        {name: fit.standard_errors[key] for name, key in zip(names, own, strict=True)},
+        np.log(predict(fit.values)[mine]) - np.log(measured[mine]),
+    )
 
 
 def fit_attention_decode(

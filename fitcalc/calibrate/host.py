@@ -31,7 +31,7 @@ ROBUST_SCALE = 0.08
 CLOCK_SPREAD = 0.2
 """Before any run the clock is held to be 1 within this. [1]"""
 STARTS = Serving(
-    step=1e-4, sequence=8e-6, prompt=4e-3, chunk=2e-6, frontend=1e-2, token=3e-6, skew=3e-6,
+    step=1e-4, sequence=8e-6, prompt=4e-3, chunk=4e-8, frontend=1e-2, token=3e-6, skew=3e-6,
     clock=0.85,
 )  # fmt: skip
 UNITS = ("ms", "us", "ms", "us", "ms", "us", "us", "1")

@@ -11,7 +11,7 @@ from fitcalc.calibrate.results import Result, pooled
 from fitcalc.calibrate.rows import FORMATS, KV_BYTES, KV_KEYS
 from fitcalc.calibrate.solve import Fit
 from fitcalc.calibrate.tables import Table, read_table
-from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.gpu import Gpu, load_gpus
 from fitcalc.catalog.laws import MemoryLaw
 
 RANKS = (2, 4, 8)
@@ -72,12 +72,15 @@ def peak_key(gpu: Gpu, compute: str) -> str:
 def gemms(gpu: Gpu, table: Table) -> Iterator[Result]:
     """Fit the dense GEMMs of each format."""
     for dtype, form in FORMATS.items():
-        chosen = rows.gemm_rows(table, gpu.id, dtype)
-        if chosen is None:
-            continue
         peak = peak_key(gpu, form.compute)
-        got = fit.fit_gemm(chosen, gpu.peak_flops[peak], gpu.memory_bandwidth, form.weight_bytes)
-        yield Result("gemm", form.key, peak, engine(chosen), got)
+        cards = [
+            fit.Card(chosen, card.peak_flops[peak], card.memory_bandwidth)
+            for card in load_gpus(rows.same_chip(gpu.id))
+            if (chosen := rows.gemm_rows(table, card.id, dtype)) is not None
+        ]
+        if cards:
+            got = fit.fit_gemm(cards, form.weight_bytes)
+            yield Result("gemm", form.key, peak, engine(cards[0].rows), got)
 
 
 def decodes(gpu: Gpu, table: Table, eta_flops: Mapping[str, float]) -> Iterator[Result]:
@@ -161,6 +164,11 @@ def collectives(gpu: Gpu, table: Table) -> Iterator[Result]:
         if chosen is not None:
             got = fit.fit_all_reduce(chosen, ranks, link)
             yield Result("all_reduce", str(ranks), "", str(chosen.text("kernel")[0]), got)
+    for ranks in RANKS:
+        chosen = rows.fused_rows(table, gpu.id, ranks)
+        if chosen is not None:
+            got = fit.fit_all_reduce(chosen, ranks, link)
+            yield Result("all_reduce_fused", str(ranks), "", str(chosen.text("kernel")[0]), got)
     for law, operation in OPERATIONS.items():
         for ranks in RANKS:
             chosen = rows.collective_rows(table, gpu.id, operation, ranks)

@@ -21,7 +21,7 @@ SOURCE = (
 )
 POOLED = "median over the measured GPUs; the standard error is their spread"
 DEFAULT = "default"
-LINKED = ("all_reduce", "all_gather", "all_to_all")
+LINKED = ("all_reduce", "all_reduce_fused", "all_gather", "all_to_all")
 
 
 def rebuild(folder: Path, out: Path = RESULTS) -> Mapping[str, Sequence[Result]]:

@@ -28,6 +28,10 @@ SYSTEMS = {
 """Measured GPUs of hardware_db, and what the source calls them."""
 
 
+CHIPS = (("h100_sxm", "h200_sxm"), ("b200_sxm", "gb200"), ("b300_sxm", "gb300"))
+"""GPUs that are the same chip beside different memory: what they compute is fitted together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A number format of the source, and how a law reads it.
@@ -73,6 +77,17 @@ COMPUTE_BOUND_ROWS = 512
 SHORTEST_PROMPT = 64
 IMPLAUSIBLE_MOE = {("h100_sxm", "fp8"), ("h200_sxm", "fp8")}
 """An untuned kernel: a fifth of the bandwidth that fp8_block experts reach on the same GPU."""
+
+
+def same_chip(gpu: str) -> tuple[str, ...]:
+    """Return a GPU and those with the same chip, itself first.
+
+    Examples:
+        >>> same_chip("h200_sxm"), same_chip("l40s")
+        (('h200_sxm', 'h100_sxm'), ('l40s',))
+    """
+    family = next((chips for chips in CHIPS if gpu in chips), ())
+    return (gpu, *(other for other in family if other != gpu))
 
 
 def gemm_rows(table: Table, gpu: str, dtype: str) -> Table | None:
@@ -131,6 +146,23 @@ def collective_rows(table: Table, gpu: str, operation: str, ranks: int) -> Table
         if len(chosen):
             return chosen
     return None
+
+
+def fused_rows(table: Table, gpu: str, ranks: int) -> Table | None:
+    """Return the faster at each size of TensorRT-LLM's all-reduce and vLLM's own.
+
+    FlashInfer's all-reduce with the norm after it is TensorRT-LLM's kernel, taken up to the size
+    at which it stops winning: vLLM 0.33.0 compilation/passes/fusion/allreduce_rms_fusion.py.
+    """
+    own = collective_rows(table, gpu, "all_reduce", ranks)
+    rows = table.equal("system", SYSTEMS[gpu]).equal("op", "all_reduce").equal("kernel", "TRTLLM")
+    rows = rows.where(rows.number("num_gpus") == ranks)
+    if own is None or not len(rows):
+        return None
+    times = dict(zip(own.number("bytes").tolist(), own.number("latency_us").tolist(), strict=True))
+    sizes, fused = rows.number("bytes").tolist(), rows.number("latency_us").tolist()
+    faster = [min(us, times.get(size, us)) for size, us in zip(sizes, fused, strict=True)]
+    return Table({**rows.words, "latency_us": np.array([str(us) for us in faster])})
 
 
 def elementwise_rows(table: Table, gpu: str) -> Table | None:

@@ -72,7 +72,8 @@ def step_of(run: Run, given: Serving, gpu: Gpu | None = None) -> StepModel:
         asynchronous=setup.engine.async_scheduling,
     )  # fmt: skip
     host = step.host._replace(
-        step_s=given.step, sequence_s=given.sequence, prompt_s=given.prompt, chunk_s=given.chunk,
+        step_s=given.step, sequence_s=given.sequence, prompt_s=given.prompt,
+        chunk_s=given.chunk * setup.model.num_hidden_layers,
         frontend_s=given.frontend, token_s=given.token,
     )  # fmt: skip
     law = step.gemms.law

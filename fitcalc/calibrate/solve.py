@@ -87,12 +87,23 @@ def fit_law(
     spread = standard_error(np.asarray(solved.jac)[:, free], left)
     errors = np.full(len(names), np.inf)
     errors[free] = spread * np.exp(logs[free])
+    return described(
+        dict(zip(names, np.exp(logs).tolist(), strict=True)),
+        dict(zip(names, errors.tolist(), strict=True)),
+        left,
+    )
+
+
+def described(
+    values: Mapping[str, float], standard_errors: Mapping[str, float], left: Array
+) -> Fit:
+    """Return coefficients with what they leave: the logarithms of predicted over measured."""
     off = np.abs(np.expm1(left))
     p10, p50, p90 = np.quantile(np.exp(-left), (0.1, 0.5, 0.9)).tolist()
     return Fit(
-        values=dict(zip(names, np.exp(logs).tolist(), strict=True)),
-        standard_errors=dict(zip(names, errors.tolist(), strict=True)),
-        n=len(measured_s),
+        values=values,
+        standard_errors=standard_errors,
+        n=len(left),
         residual=(p10, p50, p90),
         error=float(np.median(off)),
         error_p90=float(np.quantile(off, 0.9)),

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from fitcalc.calibrate import tables
+from fitcalc.physics.kernels import LARGE_TILE, SMALL_TILE
 from fitcalc.units import KILO
 
 DATA = "aiconfigurator_core/systems/data/"
@@ -37,9 +38,10 @@ Keep = Callable[[Row], Cells | None]
 
 
 def gemm(row: Row) -> Cells | None:
-    """Keep powers of two of m and layers of real width, in any format."""
+    """Keep layers of real width, in any format; of m powers of two, and one row beyond a tile."""
     m, n, k = (int(str(row[c])) for c in "mnk")
-    if m & (m - 1) or n < SMALLEST or k < SMALLEST:
+    full = m - 1 if SMALL_TILE < m <= LARGE_TILE else m
+    if (m & (m - 1) and full & (full - 1)) or n < SMALLEST or k < SMALLEST:
         return None
     return {"dtype": row["gemm_dtype"], "m": m, "n": n, "k": k, "latency_ms": row["latency"]}
 
@@ -103,8 +105,8 @@ OPERATIONS: Mapping[str, tuple[str, tuple[str, ...], Keep]] = {
 }
 """Measurement of the wheel: the table it goes to, its columns, and what is kept."""
 
-OF_OTHER_ENGINES = {("gemm", "fp8_block"), ("gemm", "sq")}
-"""Formats that vLLM's own rows do not show; all else is vLLM's or a library's."""
+OF_OTHER_ENGINES = {("gemm", "fp8_block"), ("gemm", "sq"), ("allreduce", "TRTLLM")}
+"""Formats and kernels that vLLM's own rows do not show; all else is vLLM's or a library's."""
 
 
 def measured(wheel: zipfile.ZipFile) -> Iterator[tuple[str, Cells]]:
@@ -125,7 +127,10 @@ def measured(wheel: zipfile.ZipFile) -> Iterator[tuple[str, Cells]]:
         ours = engine not in {"sglang", "trtllm"}
         for row in parquet.read_table(io.BytesIO(wheel.read(name))).to_pylist():
             cells = keep(row)
-            if cells is not None and (ours or (table, cells.get("dtype")) in OF_OTHER_ENGINES):
+            if cells is None:
+                continue
+            shown = (table, cells.get("dtype", cells.get("kernel")))
+            if ours or shown in OF_OTHER_ENGINES:
                 yield table, {"system": system, "backend": backend, **cells}
 
 

@@ -96,6 +96,7 @@ class Efficiency:
         moe: By weight format id.
         glue: Kernels that only move bytes.
         all_reduce: By ranks, 2, 4 and 8.
+        all_reduce_fused: The same where one kernel adds up and normalizes (FlashInfer's).
         all_gather: By ranks; reduce-scatter takes as long.
         all_to_all: By ranks.
         point_to_point: Between two GPUs of the link domain: an all-to-all of two.
@@ -109,6 +110,7 @@ class Efficiency:
     moe: Mapping[str, Fitted[MoeLaw]]
     glue: Fitted[MemoryLaw]
     all_reduce: Mapping[int, Fitted[AllReduceLaw]]
+    all_reduce_fused: Mapping[int, Fitted[AllReduceLaw]]
     all_gather: Mapping[int, Fitted[ExchangeLaw]]
     all_to_all: Mapping[int, Fitted[ExchangeLaw]]
     point_to_point: Fitted[ExchangeLaw]
@@ -144,6 +146,13 @@ def load_efficiency(gpu: Gpu) -> Efficiency:
     kernels = _with_default(own)
     prefill = {key: _attention(kernels, chain, gpu) for key, chain in KV.items()}
     links = (_link_source(gpu, own), _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET))
+    reduces = {
+        law: {
+            ranks: _all_reduce(_collective(links, law, ranks, gpu), gpu.link.bandwidth)
+            for ranks in RANKS
+        }
+        for law in ("all_reduce", "all_reduce_fused")
+    }
     exchanges = {
         law: {
             ranks: _exchange(_collective(links, law, ranks, gpu), gpu.link.bandwidth)
@@ -161,10 +170,8 @@ def load_efficiency(gpu: Gpu) -> Efficiency:
         attention_prefill=prefill,
         moe={fmt: _moe(kernels, fmt, gpu) for fmt in NATIVE},
         glue=_glue(kernels, gpu),
-        all_reduce={
-            ranks: _all_reduce(_collective(links, "all_reduce", ranks, gpu), gpu.link.bandwidth)
-            for ranks in RANKS
-        },
+        all_reduce=reduces["all_reduce"],
+        all_reduce_fused=reduces["all_reduce_fused"],
         all_gather=exchanges["all_gather"],
         all_to_all=exchanges["all_to_all"],
         point_to_point=exchanges["all_to_all"][2],

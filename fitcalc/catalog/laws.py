@@ -22,6 +22,7 @@ class GemmLaw(NamedTuple):
         t0_s: Floor of a launch. [s]
         rows_half: Rows of m that cost as much as padding does. [rows]
         passes: Further reads and writes of the inputs, e.g. to quantize them. [1]
+        unfilled: Rows that each empty row of a tile costs. [1]
     """
 
     peak_flops: Values
@@ -31,6 +32,7 @@ class GemmLaw(NamedTuple):
     t0_s: Values
     rows_half: Values
     passes: Values
+    unfilled: Values = 0.0
 
 
 class AttentionDecodeLaw(NamedTuple):

@@ -43,8 +43,8 @@ _NORMS_PER_LAYER = 2.0
 _FUSING_CAPABILITY = (10.0, 11.0)
 _KERNELS_PER_WIDE_NORM = 2.0
 """Sums of squares before the ranks add them, scaling after. [1]"""
-_KERNELS_PER_LAYER = 5.0
-"""Norm, rotary, cache write, norm, activation: what stays beside GEMMs and attention. [1]"""
+_KERNELS_PER_LAYER = 4.0
+"""Norm, rotary, cache write, norm: what stays beside GEMMs and attention. [1]"""
 
 _FUSED_FORMATS = frozenset({"fp8", "int8"})
 """Formats with a scale a row or tensor: GEMMs were timed with the quantization of their input as a
@@ -85,6 +85,8 @@ def device_laws(gpu: Gpu, weight: WeightFormat, kv: KvFormat, split: Parallel) -
     across = gpu.link.bandwidth if split.expert_ranks <= gpu.link.domain else gpu.pcie_bandwidth
     nodes = inter_node_link().bandwidth
     send = fitted.point_to_point.law
+    fuses = _fuses_norms(gpu, split)
+    reduce = (fitted.all_reduce_fused if fuses else fitted.all_reduce)[nearest_ranks(split.tp)].law
     return DeviceLaws(
         gemm=fitted.gemm[weight.id].law,
         plain=fitted.gemm["bf16"].law,
@@ -92,7 +94,7 @@ def device_laws(gpu: Gpu, weight: WeightFormat, kv: KvFormat, split: Parallel) -
         decode=fitted.attention_decode[kv_name].law,
         prefill=fitted.attention_prefill[kv_name].law,
         glue=fitted.glue.law,
-        all_reduce=fitted.all_reduce[nearest_ranks(split.tp)].law._replace(link_bandwidth=across),
+        all_reduce=reduce._replace(link_bandwidth=across),
         gather=fitted.all_gather[nearest_ranks(split.tp)].law._replace(link_bandwidth=across),
         exchange=fitted.all_gather[nearest_ranks(split.dp)].law._replace(link_bandwidth=across),
         send=send._replace(
@@ -124,6 +126,7 @@ def step_model(
     """
     each = [device_laws(gpu, weight, kv, split) for gpu in gpus]
     one = not stacked
+    does = [float(_fuses_norms(gpu, split)) for gpu in gpus]
     ops = each[0] if one else DeviceLaws(*(stack(c, trailing=2) for c in zip(*each, strict=True)))
     flat = each[0] if one else DeviceLaws(*(stack(c, trailing=1) for c in zip(*each, strict=True)))
     how = stored(model, weight)
@@ -137,9 +140,9 @@ def step_model(
         head=_head(products.lm_head, size, ops),
         attention=_attention(model, kv, split, ops),
         experts=_experts(products, model, split, size, ops),
-        glue=_glue(model, split, flat, _fuses_norms(gpus, split, stacked=stacked)),
+        glue=_glue(model, split, flat, does[0] if one else np.array(does)[:, None]),
         links=_links(model, split, flat),
-        host=host_term(asynchronous=asynchronous),
+        host=host_term(model.num_hidden_layers, asynchronous=asynchronous),
     )
 
 
@@ -238,19 +241,18 @@ def _columns(cells: Iterable[tuple[float, ...]]) -> list[Array]:
     return [np.array(column, dtype=np.float64) for column in zip(*cells, strict=True)]
 
 
-def _fuses_norms(gpus: Sequence[Gpu], split: Parallel, *, stacked: bool) -> Values:
-    """1 where vLLM runs each all-reduce and the norm after it as one kernel, 0 elsewhere.
+def _fuses_norms(gpu: Gpu, split: Parallel) -> bool:
+    """Whether vLLM runs each all-reduce and the norm after it as one kernel.
 
     vLLM 0.33.0 compilation/passes/fusion/allreduce_rms_fusion.py; only Blackwell has it throughout
     the versions that were measured.
     """
     low, high = _FUSING_CAPABILITY
-    does = [float(split.tp > 1 and low <= gpu.capability < high) for gpu in gpus]
-    return np.array(does)[:, None] if stacked else does[0]
+    return split.tp > 1 and low <= gpu.capability < high
 
 
 def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws, fuses: Values) -> GlueTerm:
-    moved, states = 0.0, 0.0
+    moved, states, activations = 0.0, 0.0, 0.0
     for layer, count in zip(model.layers, model.layer_counts, strict=True):
         width = 2.0 * _NORM_PASSES * model.hidden_size + 3.0 * layer.intermediate_size / split.tp
         if isinstance(layer.mixer, Attention):
@@ -258,12 +260,14 @@ def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws, fuses: Values) -> 
             width += 2.0 * heads * layer.mixer.head_dim / split.tp
         if isinstance(layer.mixer, State):
             states += count * 2.0 * state_bytes(layer.mixer, split.tp)
+        activations += count * (layer.intermediate_size > 0)
         moved += count * ACTIVATION_BYTES * width
     return GlueTerm(
         token_bytes=moved,
         state_bytes=states,
         row_bytes=_SAMPLER_PASSES * _LOGIT_BYTES * model.vocab_size,
         kernels=(_KERNELS_PER_LAYER - _NORMS_PER_LAYER * fuses) * model.num_hidden_layers
+        + activations
         + _KERNELS_PER_WIDE_NORM * _wide_norms(model),
         law=laws.glue,
     )

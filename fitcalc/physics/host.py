@@ -19,7 +19,7 @@ class Serving(NamedTuple):
         step: Scheduling and launch of a step where the engine is synchronous. [s]
         sequence: Input preparation, sampling and output of a sequence. [s]
         prompt: Extra of a prompt that gets its first token. [s]
-        chunk: Extra of a prompt token that is computed. [s]
+        chunk: Extra of a prompt token in a layer. [s]
         frontend: HTTP and first answer, a request. [s]
         token: Tokenizing, a prompt token. [s]
         skew: Time for which the ranks of an all-reduce wait for the last of them. [s]
@@ -47,14 +47,19 @@ def serving() -> Serving:
     })  # fmt: skip
 
 
-def host_term(*, asynchronous: bool) -> HostTerm:
-    """Return the host's coefficients for an engine that overlaps host and device, or does not."""
+def host_term(layers: int, *, asynchronous: bool) -> HostTerm:
+    """Return the host's coefficients for an engine that overlaps host and device, or does not.
+
+    Args:
+        layers: The model's layers. [1]
+        asynchronous: Whether the host works while the device does.
+    """
     fitted = serving()
     return HostTerm(
         step_s=fitted.step,
         sequence_s=fitted.sequence,
         prompt_s=fitted.prompt,
-        chunk_s=fitted.chunk,
+        chunk_s=fitted.chunk * layers,
         overlap=float(asynchronous),
         frontend_s=fitted.frontend,
         token_s=fitted.token,

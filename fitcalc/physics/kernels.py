@@ -25,6 +25,8 @@ from fitcalc.units import Values
 
 ACTIVATION_BYTES = 2.0
 """Activations between kernels are 16-bit, whatever the weights are. [B/element]"""
+SMALL_TILE, MIDDLE_TILE, LARGE_TILE = 16.0, 64.0, 256.0
+"""Heights of a GEMM's tiles. [rows]"""
 GATED_MATRICES = 3.0
 """Gate, up and down: the matrices of a gated expert."""
 
@@ -85,13 +87,35 @@ def smooth_max(a: Values, b: Values) -> Values:
     return root
 
 
+def empty_rows(m: Values) -> Values:
+    """Rows of the tile that a GEMM's m rows leave empty. [rows]
+
+    Tiles are 16, 64, 128 and 256 rows high. None beyond 256 rows: kernels timed alone show the same
+    there, but the first tokens of serving runs do not bear it out (docs/accuracy.md).
+
+    References:
+        vLLM 0.33.0 csrc/quantization/w8a8/cutlass/c3x/scaled_mm_sm90_fp8_dispatch.cuh: kernels for
+        up to 16, 64 and 128 rows, and for more.
+
+    Examples:
+        >>> empty_rows(np.array([8.0, 17.0, 32.0, 64.0, 129.0, 8192.0])).tolist()
+        [0.0, 47.0, 32.0, 0.0, 127.0, 0.0]
+    """
+    rows = np.asarray(m, dtype=np.float64)
+    tile = np.where(rows <= MIDDLE_TILE, MIDDLE_TILE, np.where(rows <= 128.0, 128.0, LARGE_TILE))
+    left: Values = np.where((rows > SMALL_TILE) & (rows <= LARGE_TILE), tile - rows, 0.0)
+    return left
+
+
 def gemm_s(m: Values, n: Values, k: Values, weight_bytes_per_param: Values, law: GemmLaw) -> Values:
     r"""Time of $Y_{m,n} = X_{m,k} W_{k,n}$. [s]
 
     $$t_0 + \max\left(\frac{2 (m + m_h) n k}{\eta_f \pi},
-    \frac{w n k + 2 m (n + k)}{\eta_b \beta}\right) + \frac{2 p m k}{\beta}$$
+    \frac{w n k + 2 m (n + k)}{\eta_b \beta}\right) + \frac{2 p m k}{\beta}
+    + \frac{2 u e n k}{\eta_f \pi}$$
 
-    with the smooth maximum; no rows cost nothing.
+    with the smooth maximum, and e the empty rows of the last tile; no rows cost nothing. Hopper's
+    FP8 kernels take longer for 17 rows than for 64.
 
     Args:
         m: Rows, i.e. tokens of the step. [rows]
@@ -112,6 +136,8 @@ def gemm_s(m: Values, n: Values, k: Values, weight_bytes_per_param: Values, law:
     moved = weight_bytes_per_param * n * k + ACTIVATION_BYTES * m * (n + k)
     memory = moved / (law.eta_bandwidth * law.bandwidth)
     extra = law.passes * ACTIVATION_BYTES * m * k / law.bandwidth
+    empty = law.unfilled * empty_rows(m)
+    extra = extra + 2.0 * empty * n * k / (law.eta_flops * law.peak_flops)
     return (law.t0_s + smooth_max(compute, memory) + extra) * present(m)
 
 
