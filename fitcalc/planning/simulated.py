@@ -80,7 +80,7 @@ def simulate(
         engine: vLLM's settings of each replica; open fields resolve as that vLLM would.
         traffic_or_trace: A traffic (its requests are drawn) or a trace (they are given).
         seed: Of the draw; the same seed gives the same answer.
-        replicas: Servers behind the router. [1]
+        replicas: Servers behind the router; each data-parallel rank of one counts. [1]
         router: ``round_robin``, ``random``, ``least_requests``, ``least_kv_usage``, ``prefix`` or
             ``session``.
         slo: What counts as good throughput; ``None`` = not asked.
@@ -159,7 +159,7 @@ def run_simulation(
             load,
             trace,
             seed=seed,
-            replicas=replicas,
+            replicas=replicas * setup.engine.data_parallel_size,  # each rank schedules alone
             router=router,
             progress=progress,
         )

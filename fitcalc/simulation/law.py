@@ -19,7 +19,7 @@ import numpy as np
 from fitcalc.physics.step import StepTimes
 from fitcalc.units import Array, Values
 
-_WORST = 1e-5
+_WORST = 5e-5
 """Relative error of a table above which the law is asked directly. [1]"""
 _PROBES = 64
 
