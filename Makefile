@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard \
-	calibrate-tables clean
+	calibrate-tables conformance clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,11 @@ imports: $(VENV)/.dev
 
 cover: $(VENV)/.dev
 	$(BIN)/pytest -m 'not gpu' --cov --cov-report=term
+
+conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, installed apart
+	bash tests/conformance/install.sh .conformance
+	$(BIN)/python -m tests.conformance.compare .conformance docs/conformance.md
+	$(BIN)/python -m tests.conformance.schedules .conformance
 
 snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py

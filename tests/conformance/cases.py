@@ -24,6 +24,8 @@ CASES: tuple[Case, ...] = (
     (int(120 * GIB), 1_000_000, 16_384),
 )
 """Bytes of KV memory on a rank, max_model_len, max_num_batched_tokens."""
+MAIN = (0, 2, 4)
+"""Those asked of every model."""
 KV = ("bf16", "fp8")
 SAMPLE = (
     "deepseek-v3", "deepseek-v3.2", "gemma-2-9b-it", "gemma-3-27b-it", "gemma-4-31b-it",
@@ -56,6 +58,11 @@ class Build:
     kv: str
     engine: EngineArgs
     gpu: str = "h100_sxm"
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Cases to compare: all on the sample."""
+        return CASES if self.model in SAMPLE else tuple(CASES[i] for i in MAIN)
 
     @property
     def name(self) -> str:
@@ -118,5 +125,5 @@ def question(build: Build, types: dict[str, str]) -> dict[str, Any]:
         "pipeline_parallel_size": engine.pipeline_parallel_size,
         "decode_context_parallel_size": engine.decode_context_parallel_size,
         "settings": settings,
-        "cases": CASES,
+        "cases": build.cases,
     }

@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,7 +33,6 @@ from fitcalc.physics.kv_cache import (
 )
 from fitcalc.physics.kv_layers import has_state
 from tests.conformance.cases import (
-    CASES,
     Build,
     Case,
     architecture,
@@ -66,6 +65,20 @@ class Tally:
     equal: int = 0
 
 
+def surroundings(environment: Path) -> dict[str, str]:
+    """Return the variables under which the environment's Python finds vLLM."""
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPATH": f"{environment}/metadata:{environment}/vllm",
+        "TINY_MODEL": f"{environment}/model",
+        "VLLM_CACHE_ROOT": f"{environment}/cache",
+        "VLLM_LOGGING_LEVEL": "CRITICAL",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+
+
 def ask(environment: Path, gpu: str, questions: Sequence[Answer]) -> list[Answer]:
     """Run kv_oracle.py on some builds for one GPU."""
     card = load_gpu(gpu)
@@ -80,12 +93,7 @@ def ask(environment: Path, gpu: str, questions: Sequence[Answer]) -> list[Answer
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ
-        | {
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": f"{environment}/metadata:{environment}/vllm",
-            "VLLM_CACHE_ROOT": f"{environment}/cache",
-        },
+        env=os.environ | surroundings(environment),
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if len(answers) != len(questions):
@@ -94,14 +102,11 @@ def ask(environment: Path, gpu: str, questions: Sequence[Answer]) -> list[Answer
 
 
 def ask_all(environment: Path, asked: Sequence[Build]) -> dict[Build, Answer]:
-    """Ask for every build, a process for each GPU type and core."""
+    """Ask for every build, in a process for each GPU type; the largest lot one for each core."""
     types = model_types()
-    lots = [
-        (gpu, lot)
-        for gpu in sorted({b.gpu for b in asked})
-        for i in range(WORKERS)
-        if (lot := [b for b in asked if b.gpu == gpu][i::WORKERS])
-    ]
+    (most, _), *others = Counter(b.gpu for b in asked).most_common()
+    lots = [(most, [b for b in asked if b.gpu == most][i::WORKERS]) for i in range(WORKERS)]
+    lots += [(gpu, [b for b in asked if b.gpu == gpu]) for gpu, _ in others]
 
     def run(lot: tuple[str, list[Build]]) -> list[Answer]:
         return ask(environment, lot[0], [question(b, types) for b in lot[1]])
@@ -158,7 +163,7 @@ def compare(answers: dict[Build, Answer]) -> tuple[dict[str, Tally], list[str]]:
             if not REFUSALS.search(answer["error"]):
                 differences.append(f"{build.name}: {answer['error']} ({answer['where']})")
             continue
-        for case, theirs in zip(CASES, answer["cases"], strict=True):
+        for case, theirs in zip(build.cases, answer["cases"], strict=True):
             tally.cases += 1
             mine = ours(build, case)
             tally.equal += mine == theirs

@@ -189,7 +189,7 @@ def main() -> None:
     pretend_gpu.platform(gpu["capability"], gpu["name"], gpu["memory_bytes"])
     gc.disable()
     with tempfile.TemporaryDirectory() as folder:
-        for build in question["builds"]:
+        for number, build in enumerate(question["builds"]):
             try:
                 said = answer(build, Path(folder) / build["model"])
             except Exception as error:  # noqa: BLE001 - whatever vLLM will not start with
@@ -198,8 +198,9 @@ def main() -> None:
                 said = {"error": f"{type(error).__name__}: {error}"[:1000], "where": where}
             sys.stdout.write(json.dumps(said) + "\n")
             sys.stdout.flush()
-            gc.collect()
-            gc.freeze()  # modules imported meanwhile stay
+            if number % 16 == 0:
+                gc.collect()
+                gc.freeze()  # modules imported meanwhile stay
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ What is compiled, or speaks to a driver, is answered for here; nothing of the pl
 # ruff: noqa: PLC0415 - what is imported looks for a GPU, so order matters
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -31,11 +32,8 @@ ABSENT = (
 """Packages that model files import by name and planning never calls."""
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",  # else Triton is asked for its driver
-    "HF_HUB_OFFLINE": "1",
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
     "VLLM_HAS_FLASHINFER_CUBIN": "1",  # its package is installed with vLLM's
-    "VLLM_LOGGING_LEVEL": "CRITICAL",
-    "VLLM_NO_USAGE_STATS": "1",
 }
 
 
@@ -77,13 +75,15 @@ def _lenient_operators() -> None:
     namespace: Any = torch._ops._OpNamespace
     lookup = namespace.__getattr__
 
+    operator = MagicMock()
+
     def named(self: Any, name: str) -> Any:
         try:
             return lookup(self, name)
         except AttributeError:
             if name.startswith("__") or not self.name.startswith(("_", "vllm")):
                 raise
-            return MagicMock(name=name)
+            return operator
 
     register = torch.library.register_fake
 
@@ -137,6 +137,7 @@ def platform(capability: str, name: str, memory_bytes: int) -> None:
 def _leave_out_buffers() -> None:
     """Leave out what is made for weights and kernels."""
     from vllm.model_executor.model_loader import utils as loader
+    from vllm.v1 import kv_cache_interface as interface
     from vllm.v1.attention.backends import flashinfer
     from vllm.v1.attention.ops import cp_common as context_parallel
     from vllm.v1.worker import workspace
@@ -145,6 +146,7 @@ def _leave_out_buffers() -> None:
     flashinfer._get_multi_ctas_kv_counter_buffer = MagicMock()
     context_parallel.in_the_same_node_as = lambda ranks, **_: [True] * ranks.world_size
     workspace._manager = MagicMock()
+    interface.get_dtype_size = functools.cache(interface.get_dtype_size)  # else a tensor each
 
 
 def _say_yes() -> None:
