@@ -19,7 +19,7 @@ import numpy as np
 from fitcalc.physics.step import StepTimes
 from fitcalc.units import Array, Values
 
-_WORST = 5e-5
+_WORST = 1e-5
 """Relative error of a table above which the law is asked directly. [1]"""
 _PROBES = 64
 
@@ -91,12 +91,13 @@ class TabledLaw:
         context = np.arange(longest + 2, dtype=np.float64)
         alone = _ask(model, 1.0, context)
         attended = alone - alone[1]
-        layers = _ask(model, 0.0, 0.0, np.arange(tokens + sequences + 1.0))
+        self._fine = fine = max(1, round(stages))  # a micro-batch is so many parts of a batch
+        layers = _ask(model, 0.0, 0.0, np.arange((tokens + sequences) * fine + 1.0) / fine)
         enough = float(max(sequences, 1))
-        sampled = _ask(model, 0.0, 0.0, enough, 0.0, np.arange(2.0 * sequences + 1))
+        sampled = _ask(model, 0.0, 0.0, enough, 0.0, np.arange(2.0 * sequences * fine + 1) / fine)
         pairs = _ask(model, 0.0, 0.0, 1.0, context)
         launched = _ask(model, 1.0, 1.0, np.array([0.0, 1.0]))
-        more = float(np.interp(2.0, np.arange(len(layers)), layers)) - float(layers[1])
+        more = float(layers[2 * fine] - layers[fine])
         self._beside = float(launched[1] - launched[0]) - more
         self._base: list[float] = _ask(model, batch, batch).tolist()
         self._share: list[float] = share.tolist()
@@ -105,7 +106,6 @@ class TabledLaw:
         self._layers: list[float] = layers.tolist()
         self._sampled: list[float] = (sampled - sampled[0]).tolist()
         self._pairs: list[float] = (pairs - pairs[0]).tolist()
-        self._whole = stages <= 1.0
         self._tables = (np.asarray(self._base), share, attended)
 
     def mixed_s(self, decodes: int, context: int, tokens: int, work: float, prompts: int) -> float:
@@ -114,14 +114,14 @@ class TabledLaw:
         if not tokens:
             return time
         layers, sampled = self._layers, self._sampled
-        if self._whole:
+        if self._fine == 1:
             added = layers[decodes + tokens] - layers[decodes]
             if prompts:
                 added += sampled[decodes + prompts] - sampled[decodes]
         else:
-            part = self._share[decodes]
-            added = _at(layers, part + tokens) - _at(layers, part)
-            added += _at(sampled, part + prompts) - _at(sampled, part)
+            part, fine = round(self._share[decodes] * self._fine), self._fine
+            added = layers[part + tokens * fine] - layers[part]
+            added += sampled[part + prompts * fine] - sampled[part]
         if decodes:
             added += self._beside
         return time + added + tokens * _at(self._pairs, work / tokens)

@@ -44,7 +44,7 @@ def test_tables_are_the_law(model: str, gpu: str, engine: EngineArgs) -> None:
         w = p * (draw.random() * 4000 + p / 2)
         if d + p:
             told = float(step.step_s(d, c, p, w, n if p else 0))
-            assert law.mixed_s(d, c, p, w, n if p else 0) == pytest.approx(told, rel=1e-4)
+            assert law.mixed_s(d, c, p, w, n if p else 0) == pytest.approx(told, rel=1e-6)
     many = AskedLaw(step)
     for d, c, count in ((1, 17, 3000), (37, 37 * 500 + 5, 400), (300, 300 * 4000 + 11, 77)):
         assert law.decode_s(d, c, count) == pytest.approx(many.decode_s(d, c, count), rel=1e-9)
