@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fitcalc.answers import Rejection
 from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.gpu import Gpu, gpu_ids, load_gpus, resolve_gpu
 from fitcalc.catalog.model import LlmModel, load_model
@@ -14,13 +15,16 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.physics.weights import Parallel
 from fitcalc.planning.candidates import (
     Scope,
     candidates,
     few_bit_formats,
     kv_formats,
+    rejected,
     weight_formats,
 )
+from fitcalc.planning.check import Failure, missed
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search, best_of_each, entries
 from fitcalc.planning.finalists import choices
@@ -146,8 +150,8 @@ def _ranked(
     price = {card.id: _price(card, limits.cloud) for card in scope.gpus}
     found = best_of_each(search, able, lambda e: e.gpu, price, limits.headroom)
     some = [f for f in found if f.load > 0]
-    ranked, missed = priced(search, some, limits.headroom, limits.cloud)
-    lost += cannot_carry(search, [*missed, *(f for f in found if f.load <= 0)])
+    ranked, slow = priced(search, some, limits.headroom, limits.cloud)
+    lost += cannot_carry(search, [*slow, *(f for f in found if f.load <= 0)])
     if ranked:
         # The cheapest type's own other formats are worth seeing beside the other types.
         winner = ranked[0].found
@@ -157,7 +161,17 @@ def _ranked(
         more, _ = priced(search, fresh, limits.headroom, limits.cloud)
         ranked = sorted([*ranked, *more], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
-    return choices(search, _kept(within, limits.top)), lost + over
+    made = choices(search, _kept(within, limits.top))
+    late = [_late(choice, no) for choice in made for no in missed(choice.prediction, promise)[:1]]
+    return [c for c in made if not missed(c.prediction, promise)], lost + over + late
+
+
+def _late(choice: Choice, no: Failure) -> RejectedChoice:
+    """Say which limit a finalist misses after all, at the very edge of its places."""
+    engine = choice.engine
+    split = Parallel(engine.tensor_parallel_size, engine.pipeline_parallel_size)
+    reason = Rejection(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
+    return rejected(choice.gpu, split, engine.weight_format, engine.kv_cache_dtype, reason)
 
 
 def _check(max_gpus: int | None, budget: float | None, headroom: float | None, top: int) -> None:
