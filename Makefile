@@ -57,8 +57,9 @@ snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
 	$(BIN)/python docs/model_page.py
 
-bench: $(VENV)/.dev ## Measure start-up, warm plan and install size, as ratios
+bench: $(VENV)/.dev ## Measure start-up, warm plan, install size and the simulation's speed
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/simulation.py
 
 fuzz: $(VENV)/.dev ## Run the property tests wide and at random
 	HYPOTHESIS_PROFILE=wide $(BIN)/pytest
