@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from fitcalc.answers import Limit, Prediction, Rejection, Row
+from fitcalc.answers import Prediction, Rejection, Row
 from fitcalc.inputs.scenario import Deployment, Scenario
-from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.choice import Plan
-
-
-class Failure(Row):
-    """A limit that was missed: what it takes and what there is, in the limit's own unit."""
-
-    limit: Limit
-    needed: float
-    available: float
-    reason: str
+from fitcalc.planning.choice import Plan, RejectedChoice
+from fitcalc.planning.missed import Failure, missed
 
 
 class Check(Row):
@@ -81,9 +72,7 @@ def _check_plan(plan: Plan) -> Check:
         subject = f"{asked.model} on {best.gpu_count} x {best.gpu}"
         return Check(ok=True, subject=subject, failures=(), prediction=best.prediction)
     lost = plan.closest
-    failures = (
-        () if lost is None else (_failure(lost.limit, lost.needed, lost.available, lost.reason),)
-    )
+    failures = () if lost is None else (_failure(lost),)
     return Check(ok=False, subject=f"{asked.model} within the limits given", failures=failures)
 
 
@@ -94,7 +83,7 @@ def _check_deployment(asked: Scenario, deployment: Deployment) -> Check:
     subject = f"{asked.model} on {deployment.replicas} x {asked.engine.gpus} {deployment.gpu}"
     found = predict(asked.model, deployment.gpu, asked.engine, share)
     if isinstance(found, Rejection):
-        failure = _failure(found.limit, found.needed, found.available, found.reason)
+        failure = _failure(found)
         return Check(ok=False, subject=subject, failures=(failure,))
     failures = missed(found, asked.slo)
     return Check(ok=not failures, subject=subject, failures=failures, prediction=found)
@@ -108,28 +97,9 @@ def share_of(traffic: Traffic, replicas: int) -> Traffic:
     return traffic.replace(concurrency=-(-clients // replicas))
 
 
-def missed(found: Prediction, slo: Slo) -> tuple[Failure, ...]:
-    """Return the latencies that are over their limit at the promised percentile. [ms]"""
-    rows = (
-        (Limit.TTFT, found.ttft_ms, slo.ttft_ms),
-        (Limit.ITL, found.itl_ms, slo.itl_ms),
-        (Limit.E2E, found.e2e_ms, slo.e2e_ms),
-    )
-    return tuple(
-        _failure(
-            limit,
-            latency.at(slo.percentile),
-            promised,
-            f"{limit.value} at p{slo.percentile:g} is {latency.at(slo.percentile):,.0f} ms, "
-            f"promised are {promised:,.0f} ms",
-        )
-        for limit, latency, promised in rows
-        if promised is not None and latency.at(slo.percentile) > promised
-    )
-
-
-def _failure(limit: Limit, needed: float, available: float, reason: str) -> Failure:
-    return Failure(limit=limit, needed=needed, available=available, reason=reason)
+def _failure(no: Rejection | RejectedChoice) -> Failure:
+    """Say a no as a missed limit."""
+    return Failure(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
 
 
 def _latency(found: Prediction) -> list[str]:

@@ -24,11 +24,11 @@ from fitcalc.planning.candidates import (
     rejected,
     weight_formats,
 )
-from fitcalc.planning.check import Failure, missed
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search, best_of_each, entries
 from fitcalc.planning.finalists import choices
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
+from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.priced import Priced, priced
 from fitcalc.planning.setup import ModelName
 

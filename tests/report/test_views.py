@@ -12,7 +12,8 @@ from rich.console import Console, RenderableType
 
 from fitcalc.answers import Limit, Rejection
 from fitcalc.inputs.slo import Slo
-from fitcalc.planning.check import check, missed, share_of
+from fitcalc.planning.check import check, share_of
+from fitcalc.planning.missed import missed
 from fitcalc.report.check_view import check_view
 from fitcalc.report.configuration_view import configuration_view
 from fitcalc.report.lost import lost_groups

@@ -1,0 +1,35 @@
+"""Which limits of a promise a prediction misses, and by how much."""
+
+from __future__ import annotations
+
+from fitcalc.answers import Limit, Prediction, Row
+from fitcalc.inputs.slo import Slo
+
+
+class Failure(Row):
+    """A limit that was missed: what it takes and what there is, in the limit's own unit."""
+
+    limit: Limit
+    needed: float
+    available: float
+    reason: str
+
+
+def missed(found: Prediction, slo: Slo) -> tuple[Failure, ...]:
+    """Return the latencies that are over their limit at the promised percentile. [ms]"""
+    rows = (
+        (Limit.TTFT, found.ttft_ms, slo.ttft_ms),
+        (Limit.ITL, found.itl_ms, slo.itl_ms),
+        (Limit.E2E, found.e2e_ms, slo.e2e_ms),
+    )
+    return tuple(
+        Failure(
+            limit=limit,
+            needed=latency.at(slo.percentile),
+            available=promised,
+            reason=f"{limit.value} at p{slo.percentile:g} is {latency.at(slo.percentile):,.0f} ms, "
+            f"promised are {promised:,.0f} ms",
+        )
+        for limit, latency, promised in rows
+        if promised is not None and latency.at(slo.percentile) > promised
+    )
