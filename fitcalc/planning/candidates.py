@@ -164,7 +164,7 @@ def _able(
             continue
         if fours and weight.compute is Compute.FP4 and "fp4" not in gpu.peak_flops:
             continue
-        no = unsupported(weight, kv, gpu)
+        no = unsupported(scope.model, weight, kv, gpu)
         if no is None:
             able.append(gpu)
         else:

@@ -18,7 +18,7 @@ from fitcalc.catalog.formats import (
 from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.link import LinkKind
 from fitcalc.catalog.mig import load_device
-from fitcalc.catalog.model import LlmModel, load_model
+from fitcalc.catalog.model import LayerKind, LlmModel, load_model
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs, ResolvedEngine, resolve
 from fitcalc.physics.kv_layers import has_state
@@ -29,6 +29,10 @@ ModelName = str | Path | Mapping[str, object]
 """An alias, a table id, a Hugging Face id, a path to a config.json or its folder, or a config."""
 
 _HALF = ("bf16", "fp16")
+_PLAIN_LAYERS = (LayerKind.FULL, LayerKind.STATE, LayerKind.NONE)
+_FP8_CACHE_CAPABILITY = 9.0
+"""Below Hopper no backend takes a one-byte cache with MLA, windows or chunks: vLLM 0.33 refuses
+to start (vllm/platforms/cuda.py, ``get_attn_backend_cls``; seen on compute capability 8.0)."""
 _CHECKPOINT_OF = {"fp8": "fp8_block"}
 
 
@@ -74,7 +78,7 @@ def set_up(model: ModelName | LlmModel, gpu: str | Gpu, engine: EngineArgs) -> S
     card = gpu if isinstance(gpu, Gpu) else load_device(gpu)
     weight = weight_format(llm, card, engine)
     kv = kv_format(llm, engine)
-    refused = unsupported(weight, kv, card)
+    refused = unsupported(llm, weight, kv, card)
     if refused is not None:
         return refused
     longest = llm.max_position_embeddings
@@ -140,12 +144,16 @@ def kv_format(model: LlmModel, engine: EngineArgs) -> KvFormat:
     return load_kv_format(asked)
 
 
-def unsupported(weight: WeightFormat, kv: KvFormat, gpu: Gpu) -> Rejection | None:
+def unsupported(model: LlmModel, weight: WeightFormat, kv: KvFormat, gpu: Gpu) -> Rejection | None:
     """Say why the GPU cannot run a format, or ``None`` if it can."""
     for name, needs in ((weight.id, weight.min_capability), (kv.id, kv.min_capability)):
         if gpu.capability and gpu.capability < needs:
             reason = f"{name} needs compute capability {needs:g}; {gpu.id} has {gpu.capability:g}"
             return _no_format(needs, gpu.capability, reason)
+    special = next((x.kind for x in model.layers if x.kind not in _PLAIN_LAYERS), None)
+    if special and kv.bytes_per_element < 2 and 0 < gpu.capability < _FP8_CACHE_CAPABILITY:
+        reason = f"vLLM has no {kv.id} cache for {special.value} layers on {gpu.id}"
+        return _no_format(_FP8_CACHE_CAPABILITY, gpu.capability, reason)
     most = weight.max_capability
     if most is not None and gpu.capability > most:
         reason = f"vLLM runs {weight.id} up to compute capability {most:g} only"

@@ -221,3 +221,12 @@ def test_instances_are_bought_whole() -> None:
 
 def test_a_million_tokens_at_a_dollar() -> None:
     assert usd_per_million(3.6, 1000.0) == pytest.approx(1.0)
+
+
+def test_caches_that_vllm_refuses_below_hopper_are_not_proposed() -> None:
+    """vLLM 0.33 does not start gpt-oss, Gemma 3 or MLA models with an fp8 cache on an A100."""
+    traffic = Traffic(qps=2, isl=1000, osl=200)
+    for model in ("gpt-oss-120b", "gemma-3-27b-it", "deepseek-v2-lite"):
+        old = plan(model, traffic, gpus=["a100-80"]).best
+        assert old is not None
+        assert old.engine.kv_cache_dtype == "bf16"
