@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fitcalc.answers import Calibrated
 from fitcalc.calibrate.host import Mask, fit_serving
+from fitcalc.calibrate.memory_page import HEADING, with_section
 from fitcalc.calibrate.rebuild import RESULTS, write
 from fitcalc.calibrate.runs import Run, read_runs
 from fitcalc.calibrate.serving import Runs, schedules, tabled
@@ -284,7 +285,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     write(RESULTS / "accuracy.toml", intervals(found))
-    write(DOCS / "accuracy.md", page(found))
+    whole = DOCS / "accuracy.md"
+    _, heading, memory = whole.read_text(encoding="utf-8").partition(HEADING)
+    write(whole, with_section(page(found), heading + memory) if memory else page(found))
     sys.stdout.write(page(found))
     return 0
 
