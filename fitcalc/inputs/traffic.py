@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field, field_validator, model_validator
 
 from fitcalc.errors import InvalidValue
@@ -66,6 +68,17 @@ class Traffic(Question):
     def context(self) -> float:
         """Tokens a request holds when it ends, on average. [tokens]"""
         return self.isl.mean + self.osl.mean
+
+    @property
+    def load(self) -> float:
+        """Requests a second of an open loop, or clients of a closed one."""
+        return float(self.concurrency or self.qps or 0.0)
+
+    def share(self, replicas: int) -> Self:
+        """Return what reaches one of some replicas, spread evenly; clients come whole."""
+        if self.qps is not None:
+            return self.replace(qps=self.qps / replicas)
+        return self.replace(concurrency=-(-(self.concurrency or 1) // replicas))
 
     @property
     def held(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fitcalc.answers import Prediction, Rejection, Row
 from fitcalc.inputs.scenario import Deployment, Scenario
-from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.choice import Plan, RejectedChoice
 from fitcalc.planning.missed import Failure, missed
 
@@ -79,7 +78,7 @@ def _check_plan(plan: Plan) -> Check:
 def _check_deployment(asked: Scenario, deployment: Deployment) -> Check:
     from fitcalc.planning.predict import predict  # noqa: PLC0415
 
-    share = share_of(asked.traffic, deployment.replicas)
+    share = asked.traffic.share(deployment.replicas)
     subject = f"{asked.model} on {deployment.replicas} x {asked.engine.gpus} {deployment.gpu}"
     found = predict(asked.model, deployment.gpu, asked.engine, share)
     if isinstance(found, Rejection):
@@ -87,14 +86,6 @@ def _check_deployment(asked: Scenario, deployment: Deployment) -> Check:
         return Check(ok=False, subject=subject, failures=(failure,))
     failures = missed(found, asked.slo)
     return Check(ok=not failures, subject=subject, failures=failures, prediction=found)
-
-
-def share_of(traffic: Traffic, replicas: int) -> Traffic:
-    """Return one replica's share of the traffic, spread evenly."""
-    if traffic.qps is not None:
-        return traffic.replace(qps=traffic.qps / replicas)
-    clients = traffic.concurrency or 1
-    return traffic.replace(concurrency=-(-clients // replicas))
 
 
 def _failure(no: Rejection | RejectedChoice) -> Failure:

@@ -88,11 +88,6 @@ class Search:
         """Whether the load is clients in a loop."""
         return self.traffic.concurrency is not None
 
-    @property
-    def load(self) -> float:
-        """The whole load: requests a second or clients."""
-        return float(self.traffic.concurrency or self.traffic.qps or 0.0)
-
     def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
         """Return the profile of candidates at their largest batch and token budget."""
         return profile(
@@ -193,7 +188,7 @@ def best_of_each(
     """
 
     def cost(entry: Entry, load: float) -> float:
-        return replicas_for(search.load, load, headroom) * entry.gpus * price[entry.gpu]
+        return replicas_for(search.traffic.load, load, headroom) * entry.gpus * price[entry.gpu]
 
     queues: dict[str, list[Entry]] = {}
     for entry in able:

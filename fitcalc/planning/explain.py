@@ -12,8 +12,14 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
 from fitcalc.planning.bottleneck import time_shares
-from fitcalc.planning.server import closed_form, ledger_of, profile_of, share_of_rank, step_of
-from fitcalc.planning.setup import ModelName, Setup, set_up
+from fitcalc.planning.server import (
+    closed_form,
+    profile_of,
+    share_of_rank,
+    start,
+    step_of,
+)
+from fitcalc.planning.setup import ModelName, Setup
 from fitcalc.queueing.goodput import state_of
 from fitcalc.queueing.profile import Profile
 from fitcalc.queueing.steady import Steady, at
@@ -84,18 +90,16 @@ def explain(
         FitcalcError: a name is unknown or a value makes no sense.
     """
     args = engine or EngineArgs()
-    setup = set_up(model, gpu, args)
-    if isinstance(setup, Rejection):
-        return setup
-    ledger = ledger_of(setup)
-    if isinstance(ledger, Rejection):
-        return ledger
+    started = start(model, gpu, args)
+    if isinstance(started, Rejection):
+        return started
+    setup, ledger = started
     said = closed_form(setup, ledger, traffic)
     if isinstance(said, Rejection):
         return said
     share = share_of_rank(setup, traffic)
     server = profile_of(setup, ledger, share)
-    load = np.array([float(share.concurrency or share.qps or 0.0)])
+    load = np.array([share.load])
     state = state_of(
         server, load, closed=share.concurrency is not None, burstiness=share.burstiness
     )
@@ -271,13 +275,12 @@ def _knobs(setup: Setup, args: EngineArgs, traffic: Traffic) -> Iterator[Knob]:
 
 
 def _knob(name: str, setup: Setup, moved: EngineArgs, traffic: Traffic) -> Knob:
-    other = set_up(setup.model, setup.gpu, moved)
-    ledger = other if isinstance(other, Rejection) else ledger_of(other)
-    if isinstance(other, Rejection) or isinstance(ledger, Rejection):
-        no = other if isinstance(other, Rejection) else ledger
-        reason = no.reason if isinstance(no, Rejection) else ""
-        return Knob(setting=name, ttft_ms=None, tpot_ms=None, capacity_per_s=None, note=reason)
-    said = closed_form(other, ledger, traffic)
+    started = start(setup.model, setup.gpu, moved)
+    if isinstance(started, Rejection):
+        return Knob(
+            setting=name, ttft_ms=None, tpot_ms=None, capacity_per_s=None, note=started.reason
+        )
+    said = closed_form(*started, traffic)
     if isinstance(said, Rejection):
         return Knob(
             setting=name,

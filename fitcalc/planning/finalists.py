@@ -37,7 +37,7 @@ def choices(search: Search, kept: Sequence[Priced]) -> list[Choice]:
             started.append((one, setup, ledger))
     if not started:
         return []
-    shares = [_share(search.traffic, one.replicas) for one, _, _ in started]
+    shares = [search.traffic.share(one.replicas) for one, _, _ in started]
     felts = _felt(search, started, shares)
     index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
     step = take(stack_of(search.blocks), index)
@@ -69,13 +69,6 @@ def _setup(search: Search, found: Found) -> Setup | Rejection:
     return set_up(search.model, load_gpu(found.entry.gpu), asked)
 
 
-def _share(traffic: Traffic, replicas: int) -> Traffic:
-    """Return what reaches one of some replicas, spread evenly."""
-    if traffic.qps is not None:
-        return traffic.replace(qps=traffic.qps / replicas)
-    return traffic.replace(concurrency=-(-(traffic.concurrency or 1) // replicas))
-
-
 def _felt(
     search: Search, started: Sequence[tuple[Priced, Setup, MemoryLedger]], shares: list[Traffic]
 ) -> list[Felt]:
@@ -89,7 +82,7 @@ def _felt(
         np.array(batch, dtype=np.float64),
         np.array([float(setup.engine.max_num_batched_tokens) for _, setup, _ in started]),
     )
-    load = np.array([float(share.concurrency or share.qps or 0.0) for share in shares])
+    load = np.array([share.load for share in shares])
     return felt_at(server, load, search.traffic, closed=search.closed)
 
 
@@ -99,7 +92,7 @@ def _choice(
     money = one.bill.usd_per_hour if one.bill else None
     output = said.output_tokens_per_s * one.replicas
     both = said.total_tokens_per_s * one.replicas
-    load = float(share.concurrency or share.qps or 0.0)
+    load = share.load
     return Choice(
         gpu=setup.gpu.id,
         gpu_count=one.gpu_count,

@@ -162,8 +162,9 @@ def _ranked(
         ranked = sorted([*ranked, *more], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
     made = choices(search, _kept(within, limits.top))
-    late = [_late(choice, no) for choice in made for no in missed(choice.prediction, promise)[:1]]
-    return [c for c in made if not missed(c.prediction, promise)], lost + over + late
+    verdicts = [(choice, missed(choice.prediction, promise)) for choice in made]
+    late = [_late(choice, no[0]) for choice, no in verdicts if no]
+    return [choice for choice, no in verdicts if not no], lost + over + late
 
 
 def _late(choice: Choice, no: Failure) -> RejectedChoice:

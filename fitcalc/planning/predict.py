@@ -6,8 +6,8 @@ from fitcalc.answers import Prediction, Rejection
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.server import beyond_length, closed_form, ledger_of
-from fitcalc.planning.setup import ModelName, set_up
+from fitcalc.planning.server import beyond_length, closed_form, start
+from fitcalc.planning.setup import ModelName
 from fitcalc.planning.simulated import simulated_prediction
 
 METHODS = ("auto", "closed_form", "simulation")
@@ -42,12 +42,10 @@ def predict(
     """
     if method not in METHODS:
         raise InvalidValue("method", method, f"use one of {', '.join(METHODS)}")
-    setup = set_up(model, gpu, engine or EngineArgs())
-    if isinstance(setup, Rejection):
-        return setup
-    ledger = ledger_of(setup)
-    if isinstance(ledger, Rejection):
-        return ledger
+    started = start(model, gpu, engine or EngineArgs())
+    if isinstance(started, Rejection):
+        return started
+    setup, ledger = started
     too_long = beyond_length(setup, traffic)
     if too_long is not None:
         return too_long

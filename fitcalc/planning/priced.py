@@ -39,11 +39,6 @@ class Priced:
         money = self.bill.usd_per_hour if self.bill else 0.0
         return self.bill is None, money, self.gpu_count
 
-    def load(self, search: Search) -> float:
-        """One replica's share of the load: requests a second, or whole clients."""
-        each = search.load / self.replicas
-        return float(math.ceil(each)) if search.closed else each
-
 
 def priced(
     search: Search, found: Iterable[Found], headroom: float, cloud: str | None
@@ -55,7 +50,8 @@ def priced(
     where it misses.
     """
     waiting = [
-        _with(one, int(replicas_for(search.load, one.load, headroom)), cloud) for one in found
+        _with(one, int(replicas_for(search.traffic.load, one.load, headroom)), cloud)
+        for one in found
     ]
     kept: list[Priced] = []
     for _ in range(_TRIES):
@@ -84,7 +80,7 @@ def _keeps(search: Search, asked: Sequence[Priced]) -> NDArray[np.bool_]:
         np.array([one.found.max_batch * _SURE for one in asked]),
         np.array([float(one.found.max_num_batched_tokens) for one in asked]),
     )
-    load = np.array([one.load(search) for one in asked])
+    load = np.array([search.traffic.share(one.replicas).load for one in asked])
     burstiness = search.traffic.burstiness
     state = state_of(server, load, closed=search.closed, burstiness=burstiness)
     return keeps(server, state, search.slo, burstiness) & state.stable

@@ -16,15 +16,29 @@ from fitcalc.answers import (
     Rejection,
 )
 from fitcalc.catalog.accuracy import spread
+from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.model import LlmModel
+from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated, step_model
 from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import bottleneck, time_shares
-from fitcalc.planning.setup import Setup
+from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.predict import Felt, felt
 from fitcalc.queueing.profile import Profile, profile
+
+
+def start(
+    model: ModelName | LlmModel, gpu: str | Gpu, engine: EngineArgs
+) -> tuple[Setup, MemoryLedger] | Rejection:
+    """Resolve a configuration and account for its memory, or say why vLLM would not start it."""
+    setup = set_up(model, gpu, engine)
+    if isinstance(setup, Rejection):
+        return setup
+    ledger = ledger_of(setup)
+    return ledger if isinstance(ledger, Rejection) else (setup, ledger)
 
 
 def ledger_of(setup: Setup) -> MemoryLedger | Rejection:

@@ -21,11 +21,11 @@ from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.server import (
     beyond_length,
     interval_of,
-    ledger_of,
     share_of_rank,
+    start,
     step_of,
 )
-from fitcalc.planning.setup import ModelName, Setup, set_up
+from fitcalc.planning.setup import ModelName, Setup
 from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.engine import Progress
 from fitcalc.simulation.fleet import simulate_requests
@@ -135,12 +135,10 @@ def run_simulation(
     Raises:
         FitcalcError: a name is unknown or a value makes no sense.
     """
-    setup = set_up(model, gpu, engine or EngineArgs())
-    if isinstance(setup, Rejection):
-        return setup
-    ledger = ledger_of(setup)
-    if isinstance(ledger, Rejection):
-        return ledger
+    started = start(model, gpu, engine or EngineArgs())
+    if isinstance(started, Rejection):
+        return started
+    setup, ledger = started
     if replicas < 1:
         raise InvalidValue("replicas", replicas, "give a whole number above 0")
     if isinstance(load, Traffic):

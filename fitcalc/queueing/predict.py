@@ -53,8 +53,7 @@ def felt(server: Profile, traffic: Traffic) -> list[Felt]:
         traffic: One server's share: its ``qps`` or ``concurrency`` is each row's load.
     """
     closed = traffic.concurrency is not None
-    load = float(traffic.concurrency or traffic.qps or 0.0)
-    return felt_at(server, np.full(len(server.max_batch), load), traffic, closed=closed)
+    return felt_at(server, np.full(len(server.max_batch), traffic.load), traffic, closed=closed)
 
 
 def felt_at(server: Profile, load: Array, traffic: Traffic, *, closed: bool) -> list[Felt]:

@@ -7,8 +7,8 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.planning.vllm_command import vllm_command
+from tests.samples import ENGINE
 
 # Spelled as `vllm serve --help` of 0.33.0 has them (vllm/engine/arg_utils.py).
 FLAGS_WITH_VALUE = frozenset(
@@ -27,32 +27,9 @@ SWITCHES = frozenset(
     }
 )  # fmt: skip
 
-PLAIN = ResolvedEngine(
-    tensor_parallel_size=4,
-    pipeline_parallel_size=1,
-    data_parallel_size=1,
-    decode_context_parallel_size=1,
-    enable_expert_parallel=False,
-    weight_format="fp8",
-    kv_cache_dtype="fp8",
-    max_model_len=8192,
-    max_num_seqs=256,
-    max_num_batched_tokens=8192,
-    gpu_memory_utilization=0.92,
-    kv_cache_memory_bytes=None,
-    block_size=None,
-    enable_prefix_caching=True,
-    enable_chunked_prefill=True,
-    async_scheduling=True,
-    enforce_eager=False,
-    cpu_offload_gb=0.0,
-    num_speculative_tokens=0,
-    version="0.33.0",
-)
-
 
 def test_a_plain_server_names_its_limits_and_nothing_that_is_default() -> None:
-    assert vllm_command("org/model", PLAIN, quantization="fp8", kv_cache_dtype="fp8") == (
+    assert vllm_command("org/model", ENGINE, quantization="fp8", kv_cache_dtype="fp8") == (
         "vllm serve org/model --tensor-parallel-size 4 --quantization fp8 --kv-cache-dtype fp8 "
         "--max-model-len 8192 --max-num-seqs 256 --max-num-batched-tokens 8192 "
         "--gpu-memory-utilization 0.92"
@@ -60,20 +37,20 @@ def test_a_plain_server_names_its_limits_and_nothing_that_is_default() -> None:
 
 
 def test_a_pinned_kv_cache_replaces_the_utilization_vllm_would_ignore() -> None:
-    line = vllm_command("org/model", PLAIN.replace(kv_cache_memory_bytes=5e9))
+    line = vllm_command("org/model", ENGINE.replace(kv_cache_memory_bytes=5e9))
     assert "--kv-cache-memory-bytes 5000000000" in line
     assert "--gpu-memory-utilization" not in line
 
 
 def test_asynchronous_scheduling_is_named_where_the_version_would_do_otherwise() -> None:
-    assert "--no-async-scheduling" in vllm_command("m", PLAIN.replace(async_scheduling=False))
-    old = PLAIN.replace(version="0.11.0")
+    assert "--no-async-scheduling" in vllm_command("m", ENGINE.replace(async_scheduling=False))
+    old = ENGINE.replace(version="0.11.0")
     assert " --async-scheduling" in vllm_command("m", old)
     assert "async" not in vllm_command("m", old.replace(async_scheduling=False))
 
 
 def test_a_path_with_a_blank_stays_one_word() -> None:
-    assert shlex.split(vllm_command("/my models/x", PLAIN))[2] == "/my models/x"
+    assert shlex.split(vllm_command("/my models/x", ENGINE))[2] == "/my models/x"
 
 
 @given(
@@ -85,7 +62,7 @@ def test_a_path_with_a_blank_stays_one_word() -> None:
 def test_every_flag_is_vllms(
     sizes: tuple[int, ...], switches: tuple[bool, ...], pinned: float | None, drafts: int
 ) -> None:
-    engine = PLAIN.replace(
+    engine = ENGINE.replace(
         tensor_parallel_size=sizes[0],
         pipeline_parallel_size=sizes[1],
         data_parallel_size=sizes[2],

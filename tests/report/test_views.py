@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from fitcalc.answers import Limit, Rejection
 from fitcalc.inputs.slo import Slo
-from fitcalc.planning.check import check, share_of
+from fitcalc.planning.check import check
 from fitcalc.planning.missed import missed
 from fitcalc.report.check_view import check_view
 from fitcalc.report.configuration_view import configuration_view
@@ -128,9 +128,9 @@ def test_a_latency_over_its_limit_is_a_failure_with_both_numbers() -> None:
 
 
 def test_replicas_share_the_load_evenly() -> None:
-    assert share_of(QUESTION.traffic, 16).qps == 1.25
+    assert QUESTION.traffic.share(16).qps == 1.25
     clients = QUESTION.traffic.replace(qps=None, concurrency=10)
-    assert share_of(clients, 4).concurrency == 3
+    assert clients.share(4).concurrency == 3
 
 
 def test_layouts_and_amounts_read_as_people_write_them() -> None:
