@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcalc.errors import TableError
-from fitcalc.units import Array
+from fitcalc.units import MICRO, MILLI, Array
 
 Mask = NDArray[np.bool_]
 
@@ -29,6 +29,20 @@ MOE = (
 )  # fmt: skip
 COLLECTIVES = ("system", "op", "kernel", "num_gpus", "bytes", "latency_us")
 ELEMENTWISE = ("system", "backend", "bytes", "latency_us")
+BANDWIDTH = ("system", "backend", "op", "bytes", "latency_us")
+"""``op`` read or copy; bytes read and written."""
+LAUNCH = ("system", "backend", "mode", "kernels", "latency_us")
+"""``mode`` eager or graph; the latency is that of all kernels together."""
+STACK = (
+    "system", "backend", "dtype", "kv_dtype", "phase", "num_hidden_layers", "hidden_size",
+    "intermediate_size", "vocab_size", "num_heads", "kv_heads", "head_dim", "batch_size", "ctx",
+    "latency_us",
+)  # fmt: skip
+"""A whole small Llama: ``phase`` decode (a token at the end of ctx) or prefill (ctx tokens)."""
+SECONDS = {"latency_ms": MILLI, "latency_us": MICRO}
+"""Seconds of a latency column's unit. [s]"""
+UNIT_ROW = "unit"
+"""First cell of a row 2 that holds the units of the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,8 @@ class Table:
 def read_table(folder: Path, name: str, columns: Sequence[str]) -> Table:
     """Read ``<folder>/<name>.csv``, of which the named columns are needed.
 
+    Row 2 may hold the units.
+
     Raises:
         TableError: the file is missing, empty, or lacks a column.
     """
@@ -74,6 +90,8 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> Table:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise TableError(f"measurements {name}.csv cannot be read: {error}.") from None
+    if rows and UNIT_ROW in rows[0].values():
+        del rows[0]
     if not rows:
         raise TableError(f"measurements {name}.csv holds no rows.")
     missing = [column for column in columns if column not in rows[0]]

@@ -1,0 +1,1 @@
+"""Microbenchmarks of the device at hand: facts about it, and raw rows of measured kernels."""
