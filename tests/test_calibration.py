@@ -21,7 +21,7 @@ from fitcalc.calibrate.fit import (
     fit_memory,
     fit_moe,
 )
-from fitcalc.calibrate.measured import read_measured
+from fitcalc.calibrate.published import read_published
 from fitcalc.calibrate.rebuild import rebuild
 from fitcalc.calibrate.rows import FORMATS
 from fitcalc.calibrate.solve import Fit
@@ -187,7 +187,7 @@ def test_a_time_of_zero_is_refused() -> None:
 
 def test_missing_measurements_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"gemm\.csv cannot be read"):
-        read_measured(tmp_path)
+        read_published(tmp_path)
     (tmp_path / "gemm.csv").write_text("system,backend,dtype,m,n,k\n")
     with pytest.raises(TableError, match="holds no rows"):
         read_table(tmp_path, "gemm", GEMM)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import Protocol
 
-from fitcalc.calibrate import fit, rows, tables
+from fitcalc.calibrate import fit
 from fitcalc.calibrate.results import Result, pooled
 from fitcalc.calibrate.rows import FORMATS, KV_BYTES, KV_KEYS
 from fitcalc.calibrate.solve import Fit
-from fitcalc.calibrate.tables import Table, read_table
+from fitcalc.calibrate.tables import Table
 from fitcalc.catalog.gpu import Gpu, load_gpus
 from fitcalc.catalog.laws import MemoryLaw
 
@@ -18,49 +18,68 @@ RANKS = (2, 4, 8)
 OPERATIONS = {"all_gather": "all_gather", "all_to_all": "alltoall"}
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The tables of a folder; ``elementwise`` may be missing."""
+class Rows(Protocol):
+    """Which measured rows stand for a law of a GPU; None where there are none to trust."""
 
-    gemm: Table
-    attention_decode: Table
-    attention_prefill: Table
-    moe: Table
-    collectives: Table
-    elementwise: Table | None
+    @property
+    def elementwise_timed(self) -> bool:
+        """Whether elementwise kernels were timed on their own; GEMMs of one row stand in else."""
+        ...
+
+    def twins(self, gpu: str) -> tuple[str, ...]:
+        """GPUs with the same chip beside other memory."""
+        ...
+
+    def gemm(self, gpu: str, dtype: str) -> Table | None:
+        """Dense GEMMs."""
+        ...
+
+    def decode(self, gpu: str, kv_dtype: str) -> Table | None:
+        """Decode attention."""
+        ...
+
+    def prefill(self, gpu: str, kv_dtype: str) -> Table | None:
+        """Prefill attention."""
+        ...
+
+    def moe(self, gpu: str, dtype: str) -> Table | None:
+        """Fused experts."""
+        ...
+
+    def elementwise(self, gpu: str) -> Table | None:
+        """Kernels that only move bytes."""
+        ...
+
+    def collective(self, gpu: str, operation: str, ranks: int) -> Table | None:
+        """One operation among some ranks."""
+        ...
+
+    def fused(self, gpu: str, ranks: int) -> Table | None:
+        """All-reduces with the norm after them."""
+        ...
 
 
-def read_measured(folder: Path) -> Measured:
-    """Read the tables of a folder.
+def fit_gpu(
+    gpu: Gpu, data: Rows, routing: Fit, eta_flops: Mapping[str, float] | None = None
+) -> list[Result]:
+    """Fit every law that a GPU was measured for.
 
-    Raises:
-        TableError: one is missing or lacks a column.
+    Args:
+        gpu: The GPU.
+        data: Its rows.
+        routing: How unevenly experts were routed to, of all GPUs.
+        eta_flops: Fraction of the peak of attention whose prefill was not measured, by KV format.
     """
-    optional = folder / "elementwise.csv"
-    return Measured(
-        gemm=read_table(folder, "gemm", tables.GEMM),
-        attention_decode=read_table(folder, "attn_decode", tables.ATTENTION_DECODE),
-        attention_prefill=read_table(folder, "attn_prefill", tables.ATTENTION_PREFILL),
-        moe=read_table(folder, "moe", tables.MOE),
-        collectives=read_table(folder, "allreduce", tables.COLLECTIVES),
-        elementwise=read_table(folder, "elementwise", tables.ELEMENTWISE)
-        if optional.exists()
-        else None,
-    )
-
-
-def fit_gpu(gpu: Gpu, data: Measured, routing: Fit) -> list[Result]:
-    """Fit every law that a GPU was measured for; the routing is that of all GPUs."""
-    dense = list(gemms(gpu, data.gemm))
-    prefill = list(prefills(gpu, data.attention_prefill))
-    eta = {result.key: result.fit.values["eta_flops"] for result in prefill}
+    dense = list(gemms(gpu, data))
+    prefill = list(prefills(gpu, data))
+    eta = {**(eta_flops or {}), **{row.key: row.fit.values["eta_flops"] for row in prefill}}
     return [
         *dense,
-        *decodes(gpu, data.attention_decode, eta),
+        *decodes(gpu, data, eta),
         *prefill,
-        *moes(gpu, data.moe, routing),
-        *glue(gpu, data.elementwise, dense),
-        *collectives(gpu, data.collectives),
+        *moes(gpu, data, routing),
+        *glue(gpu, data, dense),
+        *collectives(gpu, data),
     ]
 
 
@@ -69,24 +88,24 @@ def peak_key(gpu: Gpu, compute: str) -> str:
     return compute if compute in gpu.peak_flops else "bf16"
 
 
-def gemms(gpu: Gpu, table: Table) -> Iterator[Result]:
+def gemms(gpu: Gpu, data: Rows) -> Iterator[Result]:
     """Fit the dense GEMMs of each format."""
     for dtype, form in FORMATS.items():
         peak = peak_key(gpu, form.compute)
         cards = [
             fit.Card(chosen, card.peak_flops[peak], card.memory_bandwidth)
-            for card in load_gpus(rows.same_chip(gpu.id))
-            if (chosen := rows.gemm_rows(table, card.id, dtype)) is not None
+            for card in (gpu, *load_gpus(data.twins(gpu.id)))
+            if (chosen := data.gemm(card.id, dtype)) is not None
         ]
         if cards:
             got = fit.fit_gemm(cards, form.weight_bytes)
             yield Result("gemm", form.key, peak, engine(cards[0].rows), got)
 
 
-def decodes(gpu: Gpu, table: Table, eta_flops: Mapping[str, float]) -> Iterator[Result]:
+def decodes(gpu: Gpu, data: Rows, eta_flops: Mapping[str, float]) -> Iterator[Result]:
     """Fit decode attention of each KV format."""
     for dtype, key in KV_KEYS.items():
-        chosen = rows.decode_rows(table, gpu.id, dtype)
+        chosen = data.decode(gpu.id, dtype)
         if chosen is None:
             continue
         got = fit.fit_attention_decode(
@@ -99,19 +118,19 @@ def decodes(gpu: Gpu, table: Table, eta_flops: Mapping[str, float]) -> Iterator[
         yield Result("attention_decode", key, "bf16", engine(chosen), got)
 
 
-def prefills(gpu: Gpu, table: Table) -> Iterator[Result]:
+def prefills(gpu: Gpu, data: Rows) -> Iterator[Result]:
     """Fit prefill attention of each KV format."""
     for dtype, key in KV_KEYS.items():
-        chosen = rows.prefill_rows(table, gpu.id, dtype)
+        chosen = data.prefill(gpu.id, dtype)
         if chosen is not None:
             got = fit.fit_attention_prefill(chosen, gpu.peak_flops["bf16"])
             yield Result("attention_prefill", key, "bf16", engine(chosen), got)
 
 
-def fit_routing(gpus: Sequence[Gpu], data: Measured) -> Fit:
+def fit_routing(gpus: Sequence[Gpu], data: Rows) -> Fit:
     """Fit the routing of the measured traffic: the median over GPUs and formats."""
     names = fit.Routing._fields
-    fits = [result.fit for gpu in gpus for result in moes(gpu, data.moe, None)]
+    fits = [result.fit for gpu in gpus for result in moes(gpu, data, None)]
     return pooled([
         replace(
             one,
@@ -122,10 +141,10 @@ def fit_routing(gpus: Sequence[Gpu], data: Measured) -> Fit:
     ])  # fmt: skip
 
 
-def moes(gpu: Gpu, table: Table, routing: Fit | None) -> Iterator[Result]:
+def moes(gpu: Gpu, data: Rows, routing: Fit | None) -> Iterator[Result]:
     """Fit the fused experts of each format."""
     for dtype, form in FORMATS.items():
-        chosen = rows.moe_rows(table, gpu.id, dtype)
+        chosen = data.moe(gpu.id, dtype)
         if chosen is None:
             continue
         peak = peak_key(gpu, form.compute)
@@ -140,9 +159,9 @@ def moes(gpu: Gpu, table: Table, routing: Fit | None) -> Iterator[Result]:
         yield Result("moe", form.key, peak, engine(chosen), got)
 
 
-def glue(gpu: Gpu, table: Table | None, dense: Sequence[Result]) -> Iterator[Result]:
+def glue(gpu: Gpu, data: Rows, dense: Sequence[Result]) -> Iterator[Result]:
     """Fit the kernel that only moves bytes; without any rows, what bf16 GEMMs of one row show."""
-    if table is None:
+    if not data.elementwise_timed:
         bf16 = next(result for result in dense if result.key == "bf16")
         names = MemoryLaw._fields[1:]
         values = {name: bf16.fit.values[name] for name in names}
@@ -150,28 +169,28 @@ def glue(gpu: Gpu, table: Table | None, dense: Sequence[Result]) -> Iterator[Res
         borrowed = replace(bf16.fit, values=values, standard_errors=errors)
         yield Result("glue", "any", "", f"{bf16.engine} gemm", borrowed)
         return
-    chosen = rows.elementwise_rows(table, gpu.id)
+    chosen = data.elementwise(gpu.id)
     if chosen is not None:
         got = fit.fit_memory(chosen, gpu.memory_bandwidth)
         yield Result("glue", "any", "", engine(chosen), got)
 
 
-def collectives(gpu: Gpu, table: Table) -> Iterator[Result]:
+def collectives(gpu: Gpu, data: Rows) -> Iterator[Result]:
     """Fit the collectives of 2, 4 and 8 ranks."""
     link = gpu.link.bandwidth
     for ranks in RANKS:
-        chosen = rows.collective_rows(table, gpu.id, "all_reduce", ranks)
+        chosen = data.collective(gpu.id, "all_reduce", ranks)
         if chosen is not None:
             got = fit.fit_all_reduce(chosen, ranks, link)
             yield Result("all_reduce", str(ranks), "", str(chosen.text("kernel")[0]), got)
     for ranks in RANKS:
-        chosen = rows.fused_rows(table, gpu.id, ranks)
+        chosen = data.fused(gpu.id, ranks)
         if chosen is not None:
             got = fit.fit_all_reduce(chosen, ranks, link)
             yield Result("all_reduce_fused", str(ranks), "", str(chosen.text("kernel")[0]), got)
     for law, operation in OPERATIONS.items():
         for ranks in RANKS:
-            chosen = rows.collective_rows(table, gpu.id, operation, ranks)
+            chosen = data.collective(gpu.id, operation, ranks)
             if chosen is not None:
                 got = fit.fit_exchange(chosen, ranks, link)
                 yield Result(law, str(ranks), "", str(chosen.text("kernel")[0]), got)

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fitcalc.calibrate.measured import fit_gpu, fit_routing, read_measured
+from fitcalc.calibrate.measured import fit_gpu, fit_routing
+from fitcalc.calibrate.published import read_published
 from fitcalc.calibrate.results import Result, pooled, to_toml
 from fitcalc.calibrate.rows import SYSTEMS
 from fitcalc.catalog.gpu import load_gpu, load_gpus
@@ -30,7 +31,7 @@ def rebuild(folder: Path, out: Path = RESULTS) -> Mapping[str, Sequence[Result]]
     Raises:
         TableError: a table of measurements is missing or lacks a column.
     """
-    data = read_measured(folder)
+    data = read_published(folder)
     out.mkdir(parents=True, exist_ok=True)
     gpus = load_gpus(SYSTEMS)
     routing = fit_routing(gpus, data)
