@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator, model_validator
 
+from fitcalc.errors import InvalidValue
 from fitcalc.inputs.question import Question
 from fitcalc.units import GIB
 
@@ -30,6 +31,24 @@ class PerformanceMode(StrEnum):
     BALANCED = "balanced"
     INTERACTIVITY = "interactivity"
     THROUGHPUT = "throughput"
+
+
+class SchedulingPolicy(StrEnum):
+    """Who waits in front, and who is preempted first (vllm/config/scheduler.py)."""
+
+    FCFS = "fcfs"
+    PRIORITY = "priority"
+
+
+SINCE: dict[str, tuple[int, int]] = {
+    "scheduling_policy": (0, 9),
+    "long_prefill_token_threshold": (0, 8),
+    "prefill_schedule_interval": (0, 33),
+    "max_num_active_seqs": (0, 32),
+    "watermark": (0, 32),
+}
+"""vLLM's oldest release known to schedule by each setting: pull requests 19057 and 15419 and the
+sources of 0.32 and 0.33 (before which the interval applies to data-parallel engines alone)."""
 
 
 class EngineArgs(Question):
@@ -56,6 +75,11 @@ class EngineArgs(Question):
     enable_prefix_caching: bool | None = None
     enable_chunked_prefill: bool | None = None
     async_scheduling: bool | None = None
+    scheduling_policy: SchedulingPolicy = SchedulingPolicy.FCFS
+    max_num_active_seqs: int | None = Field(default=None, ge=1, le=1_000_000)
+    long_prefill_token_threshold: int = Field(default=0, ge=0, le=100_000_000)
+    prefill_schedule_interval: int = Field(default=1, ge=1, le=1_000_000)
+    watermark: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     enforce_eager: bool = False
     performance_mode: PerformanceMode = PerformanceMode.BALANCED
     enable_lora: bool = False
@@ -88,6 +112,15 @@ class EngineArgs(Question):
             raise ValueError("give max_num_batched_tokens at or above max_num_seqs")
         return self
 
+    @model_validator(mode="after")
+    def _known_to_version(self) -> EngineArgs:
+        for name, since in SINCE.items():
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default and release(self.version) < since:
+                fix = f"vLLM schedules by it from {since[0]}.{since[1]} on; leave it out"
+                raise InvalidValue(name, value, fix)
+        return self
+
     @property
     def gpus(self) -> int:
         """GPUs of one server: tensor x pipeline x data parallel. [1]"""
@@ -117,11 +150,26 @@ class ResolvedEngine(Question):
     cpu_offload_gb: float
     num_speculative_tokens: int
     version: str
+    scheduling_policy: SchedulingPolicy = SchedulingPolicy.FCFS
+    max_num_active_seqs: int | None = None
+    long_prefill_token_threshold: int = 0
+    prefill_schedule_interval: int = 1
+    watermark: float = 0.0
     performance_mode: PerformanceMode = PerformanceMode.BALANCED
     enable_lora: bool = False
     max_loras: int = 1
     max_lora_rank: int = 16
     kv_offloading_size: float | None = None
+
+    @property
+    def seats(self) -> int:
+        """Sequences that may run at once. [1]"""
+        return min(self.max_num_seqs, self.max_num_active_seqs or self.max_num_seqs)
+
+    @property
+    def paces_prefills(self) -> bool:
+        """Whether prompts are held back by rules that the closed form does not know."""
+        return self.long_prefill_token_threshold > 0 or self.prefill_schedule_interval > 1
 
     @property
     def gpus(self) -> int:
@@ -204,6 +252,7 @@ def resolve(
     if engine.max_num_seqs is None:
         max_num_seqs = min(max_num_seqs, budget)
     budget = max(budget, max_num_seqs)
+    _check_limits(engine, max_num_seqs, max_model_len)
     given = dict(engine)
     given.update(
         max_model_len=max_model_len,
@@ -224,3 +273,18 @@ def resolve(
     for gone in ("quantization", "dtype"):
         given.pop(gone)
     return ResolvedEngine(**given)
+
+
+def _check_limits(engine: EngineArgs, max_num_seqs: int, max_model_len: int) -> None:
+    """Refuse limits that vLLM refuses (vllm/config/scheduler.py, ``verify_max_model_len``).
+
+    Raises:
+        InvalidValue: more active sequences than slots, or a threshold above the longest request.
+    """
+    active, threshold = engine.max_num_active_seqs, engine.long_prefill_token_threshold
+    if active is not None and active > max_num_seqs:
+        fix = f"give at most max_num_seqs = {max_num_seqs}"
+        raise InvalidValue("max_num_active_seqs", active, fix)
+    if threshold > max_model_len:
+        fix = f"give at most max_model_len = {max_model_len}"
+        raise InvalidValue("long_prefill_token_threshold", threshold, fix)

@@ -30,7 +30,8 @@ def predict(
         engine: vLLM's settings; open fields resolve as that vLLM would.
         traffic: What reaches this one server.
         method: ``closed_form``, ``simulation`` (event by event), or ``auto``: events for closed
-            loops of a known number of requests, the closed form otherwise.
+            loops of a known number of requests and where ``prefill_schedule_interval`` or
+            ``long_prefill_token_threshold`` hold prompts back, the closed form otherwise.
         seed: Of the simulation.
 
     Returns:
@@ -50,6 +51,9 @@ def predict(
     if too_long is not None:
         return too_long
     counted = traffic.concurrency is not None and traffic.num_requests is not None
-    if method == "simulation" or (method == "auto" and counted):
+    if method == "simulation" or (method == "auto" and (counted or setup.engine.paces_prefills)):
         return simulated_prediction(setup, ledger, traffic, seed=seed)
+    if setup.engine.paces_prefills:
+        fix = "prefill_schedule_interval and long_prefill_token_threshold ask for simulation"
+        raise InvalidValue("method", method, fix)
     return closed_form(setup, ledger, traffic)

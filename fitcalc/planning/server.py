@@ -92,7 +92,7 @@ def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
     return profile(
         step_of(setup),
         traffic,
-        np.array([min(float(setup.engine.max_num_seqs), fitting)]),
+        np.array([min(float(setup.engine.seats), fitting)]),
         np.array([float(setup.engine.max_num_batched_tokens)]),
         prefix_caching=setup.engine.enable_prefix_caching,
     )
@@ -142,7 +142,7 @@ def prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
         kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
-        bottleneck=bottleneck(shares, found, slots_bind=fitting >= setup.engine.max_num_seqs),
+        bottleneck=bottleneck(shares, found, slots_bind=fitting >= setup.engine.seats),
         calibrated=calibrated(setup.gpu, setup.weight),
         method="closed_form",
         interval=interval_of(setup, found.ttft, found.tpot),

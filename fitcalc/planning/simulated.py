@@ -271,6 +271,11 @@ def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSe
         enable_chunked_prefill=setup.engine.enable_chunked_prefill,
         async_scheduling=setup.engine.async_scheduling,
         enable_prefix_caching=setup.engine.enable_prefix_caching,
+        policy=setup.engine.scheduling_policy,
+        max_num_active_seqs=setup.engine.max_num_active_seqs,
+        long_prefill_token_threshold=setup.engine.long_prefill_token_threshold,
+        prefill_schedule_interval=setup.engine.prefill_schedule_interval,
+        watermark=setup.engine.watermark,
         block_rules=() if plain else rules,
     )
 

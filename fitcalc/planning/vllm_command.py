@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from fitcalc.inputs.engine import PerformanceMode, ResolvedEngine, release
+from fitcalc.inputs.engine import PerformanceMode, ResolvedEngine, SchedulingPolicy, release
 
 _ASYNC_BY_DEFAULT = (0, 14)
 
@@ -82,6 +82,7 @@ def _switches(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
         ("no-enable-prefix-caching", "", not engine.enable_prefix_caching),
         ("no-enable-chunked-prefill", "", not engine.enable_chunked_prefill),
         (async_flag, "", engine.async_scheduling != async_default),
+        *_scheduling(engine),
         ("enforce-eager", "", engine.enforce_eager),
         ("performance-mode", mode, engine.performance_mode is not PerformanceMode.BALANCED),
         ("enable-lora", "", engine.enable_lora),
@@ -89,4 +90,16 @@ def _switches(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
         ("max-lora-rank", str(engine.max_lora_rank), engine.enable_lora),
         ("spec-method", "mtp", drafts > 0),
         ("spec-tokens", str(drafts), drafts > 0),
+    ]
+
+
+def _scheduling(engine: ResolvedEngine) -> list[tuple[str, str, bool]]:
+    active, threshold = engine.max_num_active_seqs, engine.long_prefill_token_threshold
+    policy, interval = engine.scheduling_policy, engine.prefill_schedule_interval
+    return [
+        ("scheduling-policy", policy.value, policy is not SchedulingPolicy.FCFS),
+        ("max-num-active-seqs", str(active), active is not None),
+        ("long-prefill-token-threshold", str(threshold), threshold > 0),
+        ("prefill-schedule-interval", str(interval), interval > 1),
+        ("watermark", f"{engine.watermark:.6g}", engine.watermark > 0),
     ]

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from fitcalc.inputs.engine import SchedulingPolicy
 from fitcalc.simulation.batch import Batch
 from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
 from fitcalc.simulation.decoding import Decoding, GroupedDecoding
 from fitcalc.simulation.requests import NOBODY, Requests
-from fitcalc.simulation.settings import Policy, SchedulerSettings
+from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.simulation.waiting import ArrivalQueue, PriorityQueue
 
 __all__ = ["Requests", "Scheduler", "SchedulerSettings"]
@@ -55,7 +56,7 @@ class Scheduler:
         self._pool = pool
         self._on_stall = on_stall
         self.step = 0
-        priority = settings.policy == Policy.PRIORITY
+        priority = settings.policy == SchedulingPolicy.PRIORITY
         self.waiting = PriorityQueue(requests) if priority else ArrivalQueue()
         self.running: dict[int, None] = {}
         self.partial: dict[int, int] = {}

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from fitcalc.errors import InvalidValue, UnknownName
+from fitcalc.inputs.engine import SchedulingPolicy
 from fitcalc.simulation.blocks import BlockRule
-
-
-class Policy(StrEnum):
-    """Who waits in front, and who is preempted first (vllm/config/scheduler.py)."""
-
-    FCFS = "fcfs"
-    PRIORITY = "priority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ class SchedulerSettings:
     max_num_active_seqs: int | None = None
     long_prefill_token_threshold: int = 0
     prefill_schedule_interval: int = 1
-    policy: str = Policy.FCFS
+    policy: str = SchedulingPolicy.FCFS
     block_rules: tuple[BlockRule, ...] = ()
     max_model_len: int | None = None
 
@@ -78,8 +71,8 @@ class SchedulerSettings:
             value = getattr(self, field)
             if value < 1:
                 raise InvalidValue(field, value, "give a whole number above 0")
-        if self.policy not in set(Policy):
-            raise UnknownName("policy", self.policy, Policy)
+        if self.policy not in set(SchedulingPolicy):
+            raise UnknownName("policy", self.policy, SchedulingPolicy)
         if self.max_num_batched_tokens < self.max_num_seqs:
             fix = f"give at least max_num_seqs = {self.max_num_seqs}"
             raise InvalidValue("max_num_batched_tokens", self.max_num_batched_tokens, fix)

@@ -58,3 +58,37 @@ def test_throughput_doubles_the_defaults(gpu: str, mode: str, tokens: int, seqs:
         given, load_gpu(gpu), longest=131_072, weight_format="bf16", kv_cache_dtype="bf16"
     )
     assert (fixed.max_num_batched_tokens, fixed.max_num_seqs) == (4096, 64)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "version"),
+    [
+        ("scheduling_policy", "priority", "0.8.5"),
+        ("long_prefill_token_threshold", 512, "0.7.3"),
+        ("prefill_schedule_interval", 4, "0.32.0"),
+        ("max_num_active_seqs", 8, "0.28.0"),
+        ("watermark", 0.01, "0.20.0"),
+    ],
+)
+def test_a_version_without_a_setting_says_so(setting: str, value: object, version: str) -> None:
+    with pytest.raises(InvalidValue, match=rf"^{setting} = .* from 0\.\d+ on; leave it out\.$"):
+        EngineArgs(**{setting: value}, version=version)
+    assert getattr(EngineArgs(**{setting: value}), setting) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ({"max_num_active_seqs": 65, "max_num_seqs": 64}, "at most max_num_seqs = 64"),
+        ({"long_prefill_token_threshold": 5000, "max_model_len": 4096}, "max_model_len = 4096"),
+    ],
+)
+def test_limits_that_vllm_refuses_are_refused(said: dict[str, int], fix: str) -> None:
+    with pytest.raises(InvalidValue, match=fix):
+        resolve(
+            EngineArgs(**said),
+            load_gpu("h100"),
+            longest=131_072,
+            weight_format="bf16",
+            kv_cache_dtype="bf16",
+        )

@@ -7,6 +7,7 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fitcalc.inputs.engine import SchedulingPolicy
 from fitcalc.planning.vllm_command import vllm_command
 from tests.samples import ENGINE
 
@@ -17,7 +18,9 @@ FLAGS_WITH_VALUE = frozenset(
         "--decode-context-parallel-size", "--quantization", "--kv-cache-dtype",
         "--max-model-len", "--max-num-seqs", "--max-num-batched-tokens",
         "--gpu-memory-utilization", "--kv-cache-memory-bytes", "--block-size",
-        "--cpu-offload-gb", "--spec-method", "--spec-tokens",
+        "--cpu-offload-gb", "--spec-method", "--spec-tokens", "--scheduling-policy",
+        "--max-num-active-seqs", "--long-prefill-token-threshold", "--prefill-schedule-interval",
+        "--watermark",
     }
 )  # fmt: skip
 SWITCHES = frozenset(
@@ -58,9 +61,17 @@ def test_a_path_with_a_blank_stays_one_word() -> None:
     switches=st.tuples(*[st.booleans()] * 5),
     pinned=st.none() | st.floats(1e9, 1e11),
     drafts=st.integers(0, 4),
+    policy=st.sampled_from(SchedulingPolicy),
+    limits=st.tuples(*[st.integers(1, 3)] * 3),
 )
 def test_every_flag_is_vllms(
-    sizes: tuple[int, ...], switches: tuple[bool, ...], pinned: float | None, drafts: int
+    *,
+    sizes: tuple[int, ...],
+    switches: tuple[bool, ...],
+    pinned: float | None,
+    drafts: int,
+    policy: SchedulingPolicy,
+    limits: tuple[int, ...],
 ) -> None:
     engine = ENGINE.replace(
         tensor_parallel_size=sizes[0],
@@ -75,6 +86,11 @@ def test_every_flag_is_vllms(
         kv_cache_memory_bytes=pinned,
         num_speculative_tokens=drafts,
         block_size=16,
+        scheduling_policy=policy,
+        max_num_active_seqs=limits[0],
+        long_prefill_token_threshold=limits[1] - 1,
+        prefill_schedule_interval=limits[2],
+        watermark=0.01,
     )
     words = shlex.split(vllm_command("m", engine, quantization="fp8"))[3:]
     while words:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,11 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.planning import simulated
 from fitcalc.planning.simulated import run_simulation
 from fitcalc.simulation.over_time import over_time
+from fitcalc.simulation.records import Records
+from fitcalc.simulation.settings import SchedulerSettings
 
 WHERE = ("--model", "llama-3.1-8b", "--gpu", "h100")
 LOAD = ("--isl", "575", "--osl", "100", "--qps", "10", "--num-requests", "200")
@@ -115,3 +120,30 @@ def test_a_day_has_peaks(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = answer(capsys, "--isl", "100", "--osl", "20", "--rates", "day")
     assert code == 2
     assert "qps" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (("--max-num-active-seqs", "4"), {"max_num_active_seqs": 4}),
+        (("--long-prefill-token-threshold", "64"), {"long_prefill_token_threshold": 64}),
+        (("--prefill-schedule-interval", "8"), {"prefill_schedule_interval": 8}),
+        (("--scheduling-policy", "priority"), {"policy": "priority"}),
+        (("--watermark", "0.2"), {"watermark": 0.2}),
+    ],
+)
+def test_settings_of_the_scheduler_reach_it(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], change: dict[str, object]
+) -> None:
+    seen: list[SchedulerSettings] = []
+    real = simulated.simulate_requests
+
+    def spy(*args: Any, **options: Any) -> Records:
+        seen.append(args[2])
+        return real(*args, **options)
+
+    monkeypatch.setattr(simulated, "simulate_requests", spy)
+    assert run(("simulate", *WHERE, *LOAD, "--json")) == 0
+    assert run(("simulate", *WHERE, *LOAD, "--json", *words)) == 0
+    plain, other = seen
+    assert other == replace(plain, **change)
