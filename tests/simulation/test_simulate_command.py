@@ -17,8 +17,8 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning import simulated
 from fitcalc.planning.simulated import run_simulation
+from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.over_time import over_time
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.settings import SchedulerSettings
@@ -133,16 +133,15 @@ def test_a_day_has_peaks(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_settings_of_the_scheduler_reach_it(
-    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], change: dict[str, object]
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], change: dict[str, Any]
 ) -> None:
     seen: list[SchedulerSettings] = []
-    real = simulated.simulate_requests
 
     def spy(*args: Any, **options: Any) -> Records:
         seen.append(args[2])
-        return real(*args, **options)
+        return simulate_requests(*args, **options)
 
-    monkeypatch.setattr(simulated, "simulate_requests", spy)
+    monkeypatch.setattr("fitcalc.planning.simulated.simulate_requests", spy)
     assert run(("simulate", *WHERE, *LOAD, "--json")) == 0
     assert run(("simulate", *WHERE, *LOAD, "--json", *words)) == 0
     plain, other = seen
