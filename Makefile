@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard \
-	calibrate-tables conformance clean
+	calibrate conformance clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,8 +67,8 @@ fuzz: $(VENV)/.dev ## Run the property tests wide and at random
 dashboard: $(VENV)/.dev ## Open the dashboard
 	$(BIN)/fitcalc dashboard
 
-calibrate-tables: $(VENV)/.dev ## Fit calibration/results again: make calibrate-tables FROM=folder
-	$(BIN)/fitcalc calibrate --from-tables '$(FROM)' --out calibration/results
+calibrate: $(VENV)/.dev ## Rebuild calibration/results: make calibrate TABLES=dir RUNS=dir MEMORY=dir
+	$(BIN)/fitcalc calibrate --from-tables '$(TABLES)' --runs '$(RUNS)' --memory '$(MEMORY)'
 
 clean: ## Remove what was installed and what tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -1,12 +1,11 @@
 """Fit what serving adds to kernels timed alone: ``calibration/results/engine.toml``.
 
-``python -m fitcalc.calibrate.host DIR``, where DIR holds e2e_vllm.csv and e2e_settings.csv.
+``fitcalc calibrate --runs DIR``, where DIR holds e2e_vllm.csv and e2e_settings.csv.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from fitcalc.calibrate.results import DIGITS
 from fitcalc.calibrate.runs import read_runs
 from fitcalc.calibrate.serving import LINEAR, Runs, schedules, tabled
 from fitcalc.calibrate.solve import AT_BOUND, standard_error
-from fitcalc.errors import FitcalcError, TableError
+from fitcalc.errors import TableError
 from fitcalc.physics.host import Serving, serving
 from fitcalc.units import Array, to_base
 
@@ -36,7 +35,7 @@ STARTS = Serving(
 )  # fmt: skip
 UNITS = ("ms", "us", "ms", "us", "ms", "us", "us", "1")
 SOURCE = "InferenceX serving runs, as in aiconfigurator-core 0.12.0's silicon sample"
-HEADER = "# What serving adds to kernels. Written by `python -m fitcalc.calibrate.host`.\n"
+HEADER = "# What serving adds to kernels. Written by `fitcalc calibrate --runs`.\n"
 Mask = NDArray[np.bool_]
 
 
@@ -141,23 +140,19 @@ def to_toml(fit: Fitted) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Fit, write the results, and print them."""
-    try:
-        if len(arguments) != 1:
-            raise TableError("give the folder of runs: calibrate.host DIR.")
-        runs = read_runs(Path(arguments[0]))
-        values = serving()
-        for _ in range(ROUNDS):
-            fit = fit_serving(tabled(runs, schedules(runs, values)))
-            values = fit.values
-    except FitcalcError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+def rebuild_serving(folder: Path, told: Callable[[float], None] | None = None) -> Fitted:
+    """Fit to every run of a folder, on the kernels' results as they stand, and write the result.
+
+    Args:
+        folder: Holds e2e_vllm.csv and e2e_settings.csv.
+        told: Is told the share that is done.
+    """
+    runs = read_runs(folder)
+    values = serving()
+    for done in range(1, ROUNDS + 1):
+        fit = fit_serving(tabled(runs, schedules(runs, values)))
+        values = fit.values
+        if told:
+            told(done / ROUNDS)
     write(RESULTS / "engine.toml", to_toml(fit))
-    sys.stdout.write(to_toml(fit))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return fit

@@ -1,6 +1,6 @@
 """Fit of the memory overheads to vLLM's start-up logs.
 
-``python -m fitcalc.calibrate.overheads DIR`` reads ``DIR/startup.csv`` and rewrites
+``fitcalc calibrate --memory DIR`` reads ``DIR/startup.csv`` and rewrites
 calibration/results/memory.toml. Four kinds of observation share the coefficients: what a start took
 off its budget beyond the weights we count, and the activation, non-torch and CUDA graph figures
 that some logs print.
@@ -9,13 +9,14 @@ that some logs print.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from fitcalc.calibrate.rebuild import RESULTS, write
 from fitcalc.calibrate.starts import Start, read_starts
 from fitcalc.catalog.formats import load_weight_format
 from fitcalc.catalog.gpu import load_gpu, load_gpus
@@ -171,7 +172,7 @@ _UNITS = {"sampler_sorted": "B", "sampler_lean": "B", "encoder": "B", "graph": "
           "graph_moe": "MiB", "graph_amd": "MiB", "hidden_share": "1", "residual_p10": "1",
           "residual_p90": "1"}  # fmt: skip
 _HEAD = """\
-# Written by `python -m fitcalc.calibrate.overheads`. Not edited by hand.
+# Written by `fitcalc calibrate --memory`. Not edited by hand.
 # Memory of a vLLM rank beside weights and KV cache; the law is fitcalc/physics/overheads.py.
 
 [sources.startup_logs]
@@ -203,22 +204,30 @@ def render(fit: OverheadFit, starts: Sequence[Start]) -> str:
     return text
 
 
-def main() -> None:
-    """Fit, rewrite the table and print how well it holds for models left out."""
-    folder, target = Path(sys.argv[1]), Path("calibration/results/memory.toml")
+class MemoryErrors(NamedTuple):
+    """How far a fit is off what starts of models left out consumed.
+
+    Attributes:
+        observations: What the fit has seen. [1]
+        median: Median of abs(predicted / logged - 1). [1]
+        p90: Its 90th percentile. [1]
+        coverage: Share of models' starts inside the interval that the others give. [1]
+    """
+
+    observations: int
+    median: float
+    p90: float
+    coverage: float
+
+
+def rebuild_overheads(folder: Path) -> MemoryErrors:
+    """Fit to the logs of ``startup.csv``, rewrite the table, and say how well it holds."""
     starts = read_starts(folder / "startup.csv")
     left_out = leave_one_out(starts)
     low, high = interval(left_out)
     fit = fit_overheads(starts)
     known = replace(fit.coefficients, residual_p10=low, residual_p90=high)
-    target.write_text(render(replace(fit, coefficients=known), starts), encoding="utf-8")
+    write(RESULTS / "memory.toml", render(replace(fit, coefficients=known), starts))
     shares = np.abs(np.concatenate(list(left_out.values())))
-    sys.stdout.write(
-        f"{fit.observations} observations of {len(starts)} starts; models left out: "
-        f"consumed memory median {np.median(shares):.2%}, p90 {np.quantile(shares, 0.9):.2%}; "
-        f"{coverage(left_out):.0%} within p10 to p90\n"
-    )
-
-
-if __name__ == "__main__":
-    main()
+    median, p90 = np.quantile(shares, (0.5, 0.9)).tolist()
+    return MemoryErrors(fit.observations, median, p90, coverage(left_out))

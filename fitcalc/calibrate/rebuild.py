@@ -1,12 +1,11 @@
-"""Rebuild ``calibration/results`` from a folder of measurements.
+"""Rebuild the results of every measured GPU from a folder of timed kernels.
 
-``python -m fitcalc.calibrate.rebuild DIR``; calibration/README.md says where DIR comes from.
+``fitcalc calibrate --from-tables DIR``; calibration/README.md says where DIR comes from.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fitcalc.calibrate.measured import fit_gpu, fit_routing
@@ -14,7 +13,6 @@ from fitcalc.calibrate.published import read_published
 from fitcalc.calibrate.results import Result, pooled, to_toml
 from fitcalc.calibrate.rows import SYSTEMS
 from fitcalc.catalog.gpu import load_gpu, load_gpus
-from fitcalc.errors import FitcalcError, TableError
 
 RESULTS = Path(__file__).parents[2] / "calibration" / "results"
 SOURCE = (
@@ -25,8 +23,15 @@ DEFAULT = "default"
 LINKED = ("all_reduce", "all_reduce_fused", "all_gather", "all_to_all")
 
 
-def rebuild(folder: Path, out: Path = RESULTS) -> Mapping[str, Sequence[Result]]:
+def rebuild(
+    folder: Path, out: Path = RESULTS, told: Callable[[float], None] | None = None
+) -> Mapping[str, Sequence[Result]]:
     """Fit all measured GPUs and write one file each, and the pooled default.
+
+    Args:
+        folder: The tables of measurements.
+        out: Where the results go.
+        told: Is told the share that is done.
 
     Raises:
         TableError: a table of measurements is missing or lacks a column.
@@ -35,7 +40,11 @@ def rebuild(folder: Path, out: Path = RESULTS) -> Mapping[str, Sequence[Result]]
     out.mkdir(parents=True, exist_ok=True)
     gpus = load_gpus(SYSTEMS)
     routing = fit_routing(gpus, data)
-    results = {gpu.id: fit_gpu(gpu, data, routing) for gpu in gpus}
+    results = {}
+    for done, gpu in enumerate(gpus, start=1):
+        results[gpu.id] = fit_gpu(gpu, data, routing)
+        if told:
+            told(done / len(gpus))
     for gpu_id, rows in results.items():
         source = SOURCE.format(system=SYSTEMS[gpu_id])
         write(out / f"{gpu_id}.toml", to_toml(gpu_id, source, rows))
@@ -65,27 +74,3 @@ def pool(results: Mapping[str, Sequence[Result]]) -> list[Result]:
 def write(path: Path, text: str) -> None:
     """Write a file as UTF-8."""
     path.write_text(text, encoding="utf-8")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Rebuild, and print what each law leaves unexplained."""
-    try:
-        if len(arguments) != 1:
-            raise TableError("give the folder of measurements: calibrate.rebuild DIR.")
-        results = rebuild(Path(arguments[0]))
-    except FitcalcError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    lines = ["| GPU | law | format | engine | n | median error | p90 |", "|-|-|-|-|-|-|-|"]
-    for gpu_id, rows in results.items():
-        lines += [
-            f"| {gpu_id} | {row.law} | {row.key} | {row.engine} | {row.fit.n} "
-            f"| {row.fit.error:.1%} | {row.fit.error_p90:.1%} |"
-            for row in rows
-        ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from fitcalc.calibrate.solve import Fit
 from fitcalc.units import MICRO
 
 DIGITS = 4
-HEADER = "# Written by `python -m fitcalc.calibrate.rebuild`. Not edited by hand.\n"
+HEADER = "# Written by `fitcalc calibrate --from-tables`. Not edited by hand.\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fitcalc.answers import Rejection
+from fitcalc.calibrate.tables import read_rows
 from fitcalc.errors import TableError
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.lengths import Lengths
@@ -17,6 +17,14 @@ from fitcalc.planning.setup import Setup, set_up
 from fitcalc.units import MILLI
 
 Row = Mapping[str, str]
+RUN = (
+    "model_path", "system", "precision", "isl", "osl", "conc", "tp_size", "moe_ep_size", "ttft_ms",
+    "tpot_ms", "backend_version", "origin", "measured",
+)  # fmt: skip
+SERVER = (
+    "model_path", "system", "precision", "vllm_version", "gpu_memory_utilization", "max_model_len",
+    "max_num_seqs", "max_num_batched_tokens", "kv_cache_dtype", "async_scheduling",
+)  # fmt: skip
 ROUNDS = 10
 """Prompts a client sends in InferenceX's benchmark_serving.py calls. [1]"""
 SHORTEST = 0.8
@@ -50,17 +58,9 @@ def read_runs(folder: Path) -> tuple[Run, ...]:
     """
     settings = {
         (row["model_path"], row["precision"], row["system"]): row
-        for row in _rows(folder / "e2e_settings.csv")
+        for row in read_rows(folder / "e2e_settings.csv", SERVER)
     }
-    return tuple(_run(row, settings) for row in _rows(folder / "e2e_vllm.csv"))
-
-
-def _rows(path: Path) -> list[Row]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise TableError(f"runs {path.name} cannot be read: {error}.") from None
+    return tuple(_run(row, settings) for row in read_rows(folder / "e2e_vllm.csv", RUN))
 
 
 def _run(row: Row, settings: Mapping[tuple[str, str, str], Row]) -> Run:

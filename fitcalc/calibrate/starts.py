@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fitcalc.calibrate.tables import read_rows
 from fitcalc.catalog.formats import load_weight_format
 from fitcalc.catalog.gpu import Gpu, Vendor, load_gpu
 from fitcalc.catalog.model import LlmModel, load_model
@@ -27,6 +27,11 @@ STAND_INS = {
     "RTX 2080 Ti 22GB (modded)": "rtx_3090",
 }
 """Models and cards without a table, by one that is alike in what the log's figures depend on."""
+COLUMNS = (
+    "model_hf_id", "gpu", "tp", "max_model_len", "max_num_seqs", "max_num_batched_tokens",
+    "gpu_memory_utilization", "vllm_version", "weights_gib", "kv_available_gib",
+    "activation_peak_gib", "non_torch_gib", "cudagraph_gib", "source", "note", "confidence",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,7 @@ class Start:
 
 def read_starts(path: Path) -> tuple[Start, ...]:
     """Read the logs whose model, GPU and version are known."""
-    with path.open(encoding="utf-8", newline="") as file:
-        starts = [_start(row) for row in csv.DictReader(file)]
+    starts = [_start(row) for row in read_rows(path, COLUMNS)]
     return tuple(start for start in starts if start is not None)
 
 

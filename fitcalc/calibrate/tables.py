@@ -84,17 +84,28 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> Table:
     Raises:
         TableError: the file is missing, empty, or lacks a column.
     """
-    path = folder / f"{name}.csv"
+    rows = read_rows(folder / f"{name}.csv", columns)
+    return Table({column: np.array([row[column] for row in rows]) for column in columns})
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV file, of which the named columns are needed.
+
+    Raises:
+        TableError: the file is missing, empty, or lacks a column.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise TableError(f"measurements {name}.csv cannot be read: {error}.") from None
+    except FileNotFoundError:
+        raise TableError(f"measurements {path.name} is not in {path.parent}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"measurements {path.name} cannot be read: {error}.") from None
     if rows and UNIT_ROW in rows[0].values():
         del rows[0]
     if not rows:
-        raise TableError(f"measurements {name}.csv holds no rows.")
+        raise TableError(f"measurements {path.name} holds no rows.")
     missing = [column for column in columns if column not in rows[0]]
     if missing:
-        raise TableError(f"measurements {name}.csv has no column {', '.join(missing)}.")
-    return Table({column: np.array([row[column] for row in rows]) for column in columns})
+        raise TableError(f"measurements {path.name} has no column {', '.join(missing)}.")
+    return rows

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +12,7 @@ from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
 from fitcalc.cli.engine import read_engine
 from fitcalc.cli.groups import takes
+from fitcalc.cli.progress import progress
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
@@ -23,7 +21,6 @@ from fitcalc.inputs.traffic import Traffic
 
 if TYPE_CHECKING:
     from fitcalc.planning.simulated import Run
-    from fitcalc.simulation.engine import Progress
 
 _FILE = "File of recorded requests (CSV or JSONL, gzipped or not)."
 _TRAFFIC = "Traffic"
@@ -121,7 +118,7 @@ def simulate(
     if batching not in ("continuous", "all"):
         raise InvalidValue("batching", batching, "give continuous or all")
     asked = _read(arrivals, strict=True) if isinstance(arrivals, Path) else arrivals
-    with _progress(shown=sys.stderr.isatty() and not as_json) as told:
+    with progress("simulating", shown=not as_json) as told:
         done = run_simulation(
             model,
             gpu,
@@ -188,19 +185,3 @@ def _share(text: str | None) -> float | None:
     except ValueError:
         raise InvalidValue("until_ci", text, "give a share such as 5%") from None
     return value / 100.0 if percent else value
-
-
-@contextmanager
-def _progress(*, shown: bool) -> Iterator[Progress | None]:
-    """Show a bar with rate and time left on stderr."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-    task = bar.add_task("simulating", total=1.0)
-    with bar:
-        yield lambda share: bar.update(task, completed=share)

@@ -1,6 +1,6 @@
 """What serving adds to kernels timed alone, fitted to end-to-end runs.
 
-The figures live in ``calibration/results/engine.toml``; ``fitcalc.calibrate.host`` writes them.
+The figures live in ``calibration/results/engine.toml``; ``fitcalc calibrate --runs`` writes them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""``fitcalc calibrate`` and ``fitcalc validate``: folders that users name, and their mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fitcalc.cli.main import run
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the one sentence with which a command line is refused."""
+    assert run(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_no_folder_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--from-tables" in refused(capsys, "calibrate")
+
+
+@pytest.mark.parametrize("option", ["--from-tables", "--runs", "--memory"])
+def test_a_folder_must_hold_measurements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert str(tmp_path) in refused(capsys, "calibrate", option, str(tmp_path))
+    assert "is not valid" in refused(capsys, "calibrate", option, str(tmp_path / "none"))
+
+
+def test_a_table_without_a_column_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "startup.csv").write_text("gpu,tp\nh100,1\n")
+    assert "has no column model_hf_id" in refused(capsys, "calibrate", "--memory", str(tmp_path))
+
+
+def test_what_is_fitted_upon_results_is_not_written_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("calibrate", "--runs", str(tmp_path), "--out", str(tmp_path))
+    assert "leave it out" in refused(capsys, *words)
