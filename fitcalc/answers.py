@@ -16,8 +16,9 @@ class Row(BaseModel):
 
 
 class Calibrated(StrEnum):
-    """Where a GPU's efficiencies come from."""
+    """Where a GPU's efficiencies come from, the nearest first."""
 
+    OWN = "measured (own)"
     MEASURED = "measured"
     TRANSFERRED = "transferred"
     DATASHEET = "datasheet"

@@ -3,7 +3,7 @@
 A GPU that was measured uses its own results; one that names a measured relative
 (``efficiency_from``) borrows its fractions and floors; any other uses the pooled default. Links are
 borrowed only within their family. A format that was not measured borrows by ``NATIVE`` and
-``WEIGHT_ONLY``.
+``WEIGHT_ONLY``. What a user measured (``fitcalc.catalog.own``) goes before all of these.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cache
 from typing import Generic, TypeVar
 
 from fitcalc.answers import Calibrated
-from fitcalc.catalog.fitted import DEFAULT, Coefficients, Laws, fitted_ids, read_fitted
-from fitcalc.catalog.gpu import Gpu, load_gpu
+from fitcalc.catalog.fitted import Coefficients
+from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.laws import (
     AllReduceLaw,
     AttentionDecodeLaw,
@@ -24,6 +24,16 @@ from fitcalc.catalog.laws import (
     GemmLaw,
     MemoryLaw,
     MoeLaw,
+)
+from fitcalc.catalog.whose import (
+    Source,
+    collective,
+    default,
+    find,
+    link_source,
+    source_of,
+    with_default,
+    worst,
 )
 from fitcalc.errors import TableError
 
@@ -63,7 +73,6 @@ EIGHT_BIT_CAPABILITY = (10.0, 11.0)
 
 KV = {"bf16": ("bf16",), "fp8": ("fp8", "bf16")}
 RANKS = (2, 4, 8)
-NVLINK = "nvlink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +125,6 @@ class Efficiency:
     point_to_point: Fitted[ExchangeLaw]
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file of results, and what using it makes of the answer."""
-
-    name: str
-    laws: Laws
-    calibrated: Calibrated
-
-
 def nearest_ranks(ranks: int) -> int:
     """Return the measured number of ranks that stands for any: the next larger, at most 8. [1]
 
@@ -142,34 +142,36 @@ def load_efficiency(gpu: Gpu) -> Efficiency:
     Raises:
         TableError: a results file is broken.
     """
-    own = _source(gpu)
-    kernels = _with_default(own)
+    own = source_of(gpu)
+    kernels = with_default(own)
     prefill = {key: _attention(kernels, chain, gpu) for key, chain in KV.items()}
-    links = (_link_source(gpu, own), _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET))
+    links = (link_source(gpu, own), default())
     reduces = {
         law: {
-            ranks: _all_reduce(_collective(links, law, ranks, gpu), gpu.link.bandwidth)
+            ranks: _all_reduce(collective(links, law, ranks, gpu), gpu.link.bandwidth)
             for ranks in RANKS
         }
         for law in ("all_reduce", "all_reduce_fused")
     }
     exchanges = {
         law: {
-            ranks: _exchange(_collective(links, law, ranks, gpu), gpu.link.bandwidth)
+            ranks: _exchange(collective(links, law, ranks, gpu), gpu.link.bandwidth)
             for ranks in RANKS
         }
         for law in ("all_gather", "all_to_all")
     }
+    decode = {key: _decode(kernels, chain, gpu, prefill[key]) for key, chain in KV.items()}
+    gemm = {fmt: _gemm(kernels, fmt, gpu) for fmt in NATIVE}
+    glue = _glue(kernels, gpu)
+    dense = (gemm["bf16"], prefill["bf16"], decode["bf16"], glue)
     return Efficiency(
         gpu=gpu.id,
-        calibrated=own.calibrated,
-        gemm={fmt: _gemm(kernels, fmt, gpu) for fmt in NATIVE},
-        attention_decode={
-            key: _decode(kernels, chain, gpu, prefill[key]) for key, chain in KV.items()
-        },
+        calibrated=worst(*(law.calibrated for law in dense)) if own.own else own.calibrated,
+        gemm=gemm,
+        attention_decode=decode,
         attention_prefill=prefill,
         moe={fmt: _moe(kernels, fmt, gpu) for fmt in NATIVE},
-        glue=_glue(kernels, gpu),
+        glue=glue,
         all_reduce=reduces["all_reduce"],
         all_reduce_fused=reduces["all_reduce_fused"],
         all_gather=exchanges["all_gather"],
@@ -178,75 +180,15 @@ def load_efficiency(gpu: Gpu) -> Efficiency:
     )
 
 
-def _source(gpu: Gpu) -> _Source:
-    """Return the GPU's own results, its relative's, or the pooled ones."""
-    if gpu.id in fitted_ids():
-        return _Source(gpu.id, read_fitted(gpu.id), Calibrated.MEASURED)
-    relative = gpu.efficiency_from
-    if relative is None:
-        return _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET)
-    if relative not in fitted_ids():
-        raise TableError(f"gpus/{gpu.id}.toml borrows from {relative!r}, which has no results.")
-    return _Source(relative, read_fitted(relative), Calibrated.TRANSFERRED)
-
-
-@cache
-def _link_kind(gpu_id: str) -> str:
-    return str(load_gpu(gpu_id).link.kind)
-
-
-def _with_default(own: _Source) -> tuple[_Source, ...]:
-    default = _Source(DEFAULT, read_fitted(DEFAULT), Calibrated.DATASHEET)
-    return (own,) if own.name == DEFAULT else (own, default)
-
-
-def _link_source(gpu: Gpu, own: _Source) -> _Source | None:
-    """Return the results whose collectives hold for this GPU's link, if any."""
-    if own.name == DEFAULT:
-        return None
-    return own if _link_kind(own.name) == str(gpu.link.kind) else None
-
-
-def _collective(
-    links: tuple[_Source | None, _Source], law: str, ranks: int, gpu: Gpu
-) -> tuple[Coefficients, Calibrated, str]:
-    """Return the own link's result, else that of the link's family, else NVLink's fractions."""
-    measured, default = links
-    row = measured.laws.get(law, {}).get(str(ranks)) if measured else None
-    if measured and row:
-        return row, measured.calibrated, measured.name
-    for family in (str(gpu.link.kind), NVLINK):
-        row = default.laws.get(f"{law}.{family}", {}).get(str(ranks))
-        if row:
-            return row, Calibrated.DATASHEET, f"{DEFAULT} {family}"
-    raise TableError(f"results {DEFAULT}.toml has no {law} of {ranks} ranks.")
-
-
-def _find(
-    sources: tuple[_Source, ...], law: str, chain: tuple[str, ...], peaks: tuple[str, ...]
-) -> tuple[Coefficients, Calibrated, str]:
-    """Return the first row of a chain whose fractions are of one of these peaks."""
-    for source in sources:
-        rows = source.laws.get(law, {})
-        for place, key in enumerate(chain):
-            row = rows.get(key)
-            if row is None or (peaks and row.peak not in peaks):
-                continue
-            borrowed = place > 0 and source.calibrated is Calibrated.MEASURED
-            calibrated = Calibrated.TRANSFERRED if borrowed else source.calibrated
-            return row, calibrated, f"{source.name} {key} {row.engine}"
-    raise TableError(f"results {sources[0].name}.toml has no {law} for {chain[0]}.")
-
-
 def _format(
-    sources: tuple[_Source, ...], law: str, fmt: str, gpu: Gpu
+    sources: tuple[Source, ...], law: str, fmt: str, gpu: Gpu
 ) -> tuple[Coefficients, Calibrated, str, float]:
     """Return a weight format's row and the peak it works at."""
     compute, chain = NATIVE[fmt]
     if compute != "bf16" and compute in gpu.peak_flops:
-        found = _find(sources, law, chain, ())
+        found = find(sources, law, chain, ())
         return (*found, gpu.peak_flops[compute])
-    found = _find(sources, law, chain if compute == "bf16" else WEIGHT_ONLY[fmt], ("bf16",))
+    found = find(sources, law, chain if compute == "bf16" else WEIGHT_ONLY[fmt], ("bf16",))
     return (*found, _half_peak(gpu))
 
 
@@ -258,17 +200,17 @@ def _half_peak(gpu: Gpu) -> float:
     return peak
 
 
-def _gemm(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[GemmLaw]:
+def _gemm(sources: tuple[Source, ...], fmt: str, gpu: Gpu) -> Fitted[GemmLaw]:
     row, calibrated, origin, peak = _format(sources, "gemm", fmt, gpu)
     law = GemmLaw(peak, gpu.memory_bandwidth, **row.values)
     return Fitted(law, calibrated, origin, row)
 
 
-def _moe(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[MoeLaw]:
+def _moe(sources: tuple[Source, ...], fmt: str, gpu: Gpu) -> Fitted[MoeLaw]:
     low, high = EIGHT_BIT_CAPABILITY
     if fmt in EIGHT_BIT_ROWS and low <= gpu.capability < high:
         compute, chain = EIGHT_BIT_ROWS[fmt]
-        row, calibrated, origin = _find(sources, "moe", chain, (compute,))
+        row, calibrated, origin = find(sources, "moe", chain, (compute,))
         peak = gpu.peak_flops[compute]
     else:
         row, calibrated, origin, peak = _format(sources, "moe", fmt, gpu)
@@ -277,19 +219,19 @@ def _moe(sources: tuple[_Source, ...], fmt: str, gpu: Gpu) -> Fitted[MoeLaw]:
 
 
 def _attention(
-    sources: tuple[_Source, ...], chain: tuple[str, ...], gpu: Gpu
+    sources: tuple[Source, ...], chain: tuple[str, ...], gpu: Gpu
 ) -> Fitted[AttentionPrefillLaw]:
-    row, calibrated, origin = _find(sources, "attention_prefill", chain, ())
+    row, calibrated, origin = find(sources, "attention_prefill", chain, ())
     return Fitted(AttentionPrefillLaw(_half_peak(gpu), **row.values), calibrated, origin, row)
 
 
 def _decode(
-    sources: tuple[_Source, ...],
+    sources: tuple[Source, ...],
     chain: tuple[str, ...],
     gpu: Gpu,
     prefill: Fitted[AttentionPrefillLaw],
 ) -> Fitted[AttentionDecodeLaw]:
-    row, calibrated, origin = _find(sources, "attention_decode", chain, ())
+    row, calibrated, origin = find(sources, "attention_decode", chain, ())
     law = AttentionDecodeLaw(
         _half_peak(gpu),
         gpu.memory_bandwidth,
@@ -299,8 +241,8 @@ def _decode(
     return Fitted(law, calibrated, origin, row)
 
 
-def _glue(sources: tuple[_Source, ...], gpu: Gpu) -> Fitted[MemoryLaw]:
-    row, calibrated, origin = _find(sources, "glue", ("any",), ())
+def _glue(sources: tuple[Source, ...], gpu: Gpu) -> Fitted[MemoryLaw]:
+    row, calibrated, origin = find(sources, "glue", ("any",), ())
     return Fitted(MemoryLaw(gpu.memory_bandwidth, **row.values), calibrated, origin, row)
 
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import cast
 
-from fitcalc.catalog.gpu import gpu_ids
+from fitcalc.catalog.gpu import shipped_ids
+from fitcalc.catalog.laws import (
+    AllReduceLaw,
+    AttentionDecodeLaw,
+    AttentionPrefillLaw,
+    ExchangeLaw,
+    GemmLaw,
+    MemoryLaw,
+    MoeLaw,
+)
+from fitcalc.catalog.own import COUNTS, own_results
 from fitcalc.catalog.tables import Toml, read_toml, root
 from fitcalc.errors import TableError
 from fitcalc.units import to_base
@@ -15,8 +26,20 @@ from fitcalc.units import to_base
 DEFAULT = "default"
 """The file that pools all measured GPUs; its collectives are tables by link family."""
 
+COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
+    "gemm": GemmLaw._fields[2:],
+    "attention_decode": AttentionDecodeLaw._fields[3:],
+    "attention_prefill": AttentionPrefillLaw._fields[1:],
+    "moe": MoeLaw._fields[2:],
+    "glue": MemoryLaw._fields[1:],
+    "all_reduce": AllReduceLaw._fields[1:],
+    "all_reduce_fused": AllReduceLaw._fields[1:],
+    "all_gather": ExchangeLaw._fields[1:],
+    "all_to_all": ExchangeLaw._fields[1:],
+}
+"""The fitted coefficients of each law; what a law has before them is the GPU's own."""
+
 _FOLDER = ("calibration", "results")
-_UNITS = {"rows": "1", "tokens": "1"}
 _CELLS = ("value", "standard_error", "n", "residual", "engine")
 
 
@@ -50,7 +73,7 @@ def fitted_ids() -> frozenset[str]:
     """Return the ids of the GPUs that have results of their own."""
     names = (path.name for path in root().joinpath(*_FOLDER).iterdir())
     stems = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-    return frozenset(stems) & frozenset(gpu_ids())
+    return frozenset(stems) & frozenset(shipped_ids())
 
 
 @cache
@@ -65,6 +88,16 @@ def read_fitted(name: str) -> Laws:
     if not table.get("source"):
         raise TableError(f"results {file} has no source: every figure is cited.")
     return parse_fitted(table, file)
+
+
+@cache
+def read_own_fitted(path: Path) -> Laws:
+    """Read a user's own results.
+
+    Raises:
+        FitcalcError: a law, a coefficient or a cell is not what it must be.
+    """
+    return parse_fitted(own_results(path, COEFFICIENTS), path.name)
 
 
 def parse_fitted(table: Toml, where: str) -> Laws:
@@ -88,7 +121,7 @@ def parse_fitted(table: Toml, where: str) -> Laws:
 def _rows(table: Toml, where: str) -> Mapping[str, Coefficients]:
     names = cast("Sequence[str]", table["coefficients"])
     units = cast("Sequence[str]", table["units"])
-    factors = [to_base(1.0, _UNITS.get(unit, unit)) for unit in units]
+    factors = [to_base(1.0, COUNTS.get(unit, unit)) for unit in units]
     skipped = ("coefficients", "units")
     return {
         key: _row(cast("Toml", row), names, factors, f"{where}.{key}")

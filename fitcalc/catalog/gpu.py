@@ -1,21 +1,25 @@
 """GPUs: memory, bandwidth, dense peaks and links, every figure with its unit and source.
 
-One file a GPU, ``hardware_db/gpus/<id>.toml``; other names in ``hardware_db/aliases.toml``.
-"Dense" is without 2:4 sparsity.
+One file a GPU, ``hardware_db/gpus/<id>.toml``; other names in ``hardware_db/aliases.toml``. A
+user's own calibration may add devices and results (``fitcalc.catalog.own``). "Dense" is without
+2:4 sparsity.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import cast
 
 from fitcalc.catalog.link import Link, base_value, link_table, parse_link
+from fitcalc.catalog.own import own_folder, own_ids, read_own
 from fitcalc.catalog.tables import Figure, Toml, figure, read_toml, root
-from fitcalc.errors import TableError, UnknownName
+from fitcalc.errors import FitcalcError, TableError, UnknownName
+from fitcalc.units import is_finite_positive
 
 PEAK_FORMATS = ("bf16", "fp16", "fp8", "int8", "fp4")
 """Number formats a peak may be given for; a format that is absent is not native."""
@@ -34,11 +38,12 @@ _UNSAID = frozenset(
 
 
 class Vendor(StrEnum):
-    """Who makes the GPU."""
+    """Who makes the GPU; ``cpu`` is a processor that was calibrated as a device."""
 
     NVIDIA = "nvidia"
     AMD = "amd"
     INTEL = "intel"
+    CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Gpu:
     process sees, where a log shows it [B]; ``memory_bandwidth`` in B/s; ``peak_flops`` dense, by
     number format [FLOP/s]; ``pcie_bandwidth`` one way [B/s]; ``gpus_per_node`` in the largest usual
     node [GPUs]; ``efficiency_from`` the measured GPU whose fitted efficiencies are borrowed;
-    ``estimates`` the figures that no source was seen for.
+    ``estimates`` the figures that no source was seen for; ``own_results`` the user's own fitted
+    results, where there are any.
     """
 
     id: str
@@ -67,6 +73,7 @@ class Gpu:
     power_w: float | None
     efficiency_from: str | None
     estimates: tuple[str, ...]
+    own_results: Path | None = None
 
     @property
     def capability(self) -> float:
@@ -74,9 +81,15 @@ class Gpu:
         return float(self.compute_capability) if self.vendor is Vendor.NVIDIA else 0.0
 
 
-@cache
 def gpu_ids() -> tuple[str, ...]:
-    """Return the ids of all GPUs, sorted."""
+    """Return the ids of all GPUs, sorted; the user's own devices last."""
+    shipped = shipped_ids()
+    return (*shipped, *(name for name in own_ids(own_folder(), "gpus") if name not in shipped))
+
+
+@cache
+def shipped_ids() -> tuple[str, ...]:
+    """Return the ids of the GPUs of hardware_db, sorted."""
     folder = root() / "hardware_db" / "gpus"
     names = (path.name for path in folder.iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
@@ -94,7 +107,7 @@ def resolve_gpu(name: str) -> str:
         >>> resolve_gpu("NVIDIA A100-SXM4-40GB")
         'a100_sxm_40gb'
     """
-    found = _names().get(_plain(name))
+    found = _names(own_folder()).get(_plain(name))
     if found is None:
         said = (alias.lower() for aliases in _aliases().values() for alias in aliases)
         raise UnknownName("gpu", name, search_gpus(name) or (*gpu_ids(), *said))
@@ -112,13 +125,14 @@ def load_gpu(name: str) -> Gpu:
         >>> load_gpu("h200").memory_bandwidth
         4800000000000.0
     """
-    return _gpu(resolve_gpu(name))
+    return _gpu(resolve_gpu(name), own_folder())
 
 
 def load_gpus(names: Iterable[str] | None = None) -> tuple[Gpu, ...]:
     """Load several GPUs, or all of them; each once, in the order asked for."""
     wanted = gpu_ids() if names is None else (resolve_gpu(name) for name in names)
-    return tuple(_gpu(gpu_id) for gpu_id in dict.fromkeys(wanted))
+    own = own_folder()
+    return tuple(_gpu(gpu_id, own) for gpu_id in dict.fromkeys(wanted))
 
 
 def search_gpus(text: str) -> tuple[str, ...]:
@@ -129,13 +143,14 @@ def search_gpus(text: str) -> tuple[str, ...]:
         ('h100_nvl', 'h100_pcie', 'h100_sxm')
     """
     part = _plain(text)
-    return tuple(sorted({gpu_id for name, gpu_id in _names().items() if part in name}))
+    names = _names(own_folder())
+    return tuple(sorted({gpu_id for name, gpu_id in names.items() if part in name}))
 
 
 def gpu_figures(name: str) -> tuple[tuple[str, Figure, str], ...]:
     """Return a GPU's figures as its table has them: field, figure, title of the source."""
     gpu_id = resolve_gpu(name)
-    table = _table(gpu_id)
+    table = _table(gpu_id, own_folder())
     sources = _sources(table, gpu_id)
     titles = {key: str(cast("Toml", source)["title"]) for key, source in sources.items()}
     keys = [key for key in table if key in _FIGURES or key in _OPTIONAL]
@@ -221,19 +236,50 @@ def _aliases() -> Mapping[str, list[str]]:
 
 
 @cache
-def _names() -> dict[str, str]:
+def _names(own: Path | None) -> dict[str, str]:
     """Every plain name of every GPU, and its id."""
     said = _aliases()
-    return {
-        _plain(name): gpu_id for gpu_id in gpu_ids() for name in (gpu_id, *said.get(gpu_id, ()))
+    names = {
+        _plain(name): gpu_id for gpu_id in shipped_ids() for name in (gpu_id, *said.get(gpu_id, ()))
     }
+    for gpu_id in own_ids(own, "gpus"):
+        for name in (gpu_id, str(_table(gpu_id, own).get("name", gpu_id))):
+            names.setdefault(_plain(name), gpu_id)
+    strangers = sorted(set(own_ids(own, "results")) - set(names.values()))
+    if strangers:
+        what = f"results/{strangers[0]}.toml is of a GPU that no table holds"
+        raise FitcalcError(f"calibration {own}: {what}; add gpus/{strangers[0]}.toml.")
+    return names
 
 
 @cache
-def _table(gpu_id: str) -> Toml:
+def _table(gpu_id: str, own: Path | None) -> Toml:
+    if own is not None and gpu_id not in shipped_ids():
+        return read_own(own / "gpus" / f"{gpu_id}.toml")
     return read_toml("hardware_db", "gpus", f"{gpu_id}.toml")
 
 
 @cache
-def _gpu(gpu_id: str) -> Gpu:
-    return parse_gpu(gpu_id, _table(gpu_id), link_table())
+def _gpu(gpu_id: str, own: Path | None) -> Gpu:
+    if own is None or gpu_id in shipped_ids():
+        gpu = parse_gpu(gpu_id, _table(gpu_id, None), link_table())
+    else:
+        gpu = _own_gpu(gpu_id, own)
+    if gpu_id not in own_ids(own, "results"):
+        return gpu
+    return replace(gpu, own_results=cast("Path", own) / "results" / f"{gpu_id}.toml")
+
+
+def _own_gpu(gpu_id: str, own: Path) -> Gpu:
+    """Read a device of the user's own; what is wrong with it is the user's to mend."""
+    try:
+        gpu = parse_gpu(gpu_id, _table(gpu_id, own), link_table())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FitcalcError(f"calibration {own}: {str(error).rstrip('.')}.") from None
+    for name in ("memory_bytes", "memory_bandwidth", "gpus_per_node"):
+        if not is_finite_positive(getattr(gpu, name)):
+            field = name.removesuffix("_bytes")
+            raise FitcalcError(f"calibration {own}: gpus/{gpu_id}.toml needs a {field} above 0.")
+    if not gpu.peak_flops or not all(map(is_finite_positive, gpu.peak_flops.values())):
+        raise FitcalcError(f"calibration {own}: gpus/{gpu_id}.toml needs dense_* peaks above 0.")
+    return gpu

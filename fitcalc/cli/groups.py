@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_CALIBRATION = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own results, a folder of fitcalc calibrate (default $FITCALC_CALIBRATION).",
+        rich_help_panel="Answer",
+    ),
+]
 
 
 def takes(
@@ -38,3 +50,28 @@ def takes(
         return filled
 
     return decorate
+
+
+def with_calibration(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command ``--calibration``: the user's own results go before the shipped ones."""
+
+    def calibrated(*, calibration: Path | None = None, **values: object) -> int:
+        if calibration is None:
+            return command(**values)
+        from fitcalc.catalog import own
+
+        with own.calibration(calibration):
+            return command(**values)
+
+    own = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter(
+        "calibration", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_CALIBRATION
+    )
+    calibrated.__name__, calibrated.__doc__ = command.__name__, command.__doc__
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()
+    ] + [option]
+    calibrated.__annotations__ = {p.name: p.annotation for p in parameters}
+    signature = own.replace(parameters=parameters)
+    calibrated.__signature__ = signature  # type: ignore[attr-defined]
+    return calibrated

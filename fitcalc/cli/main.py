@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from fitcalc.cli.groups import with_calibration
 from fitcalc.errors import FitcalcError, TableError
 
 WRONG_QUESTION = 2
@@ -30,6 +31,8 @@ COMMANDS = {
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""
+UNCALIBRATED = {"models", "calibrate"}
+"""Commands that use no coefficients."""
 
 
 def build(asked: str | None) -> typer.Typer:
@@ -46,9 +49,13 @@ def build(asked: str | None) -> typer.Typer:
     )
     app.callback()(_top)
     for name, (module, words) in COMMANDS.items():
-        held = import_module(f"fitcalc.cli.{module}") if name == asked else None
-        app.command(name, help=words)(_not_asked if held is None else getattr(held, name))
+        app.command(name, help=words)(_command(module, name) if name == asked else _not_asked)
     return app
+
+
+def _command(module: str, name: str) -> Callable[..., int]:
+    command: Callable[..., int] = getattr(import_module(f"fitcalc.cli.{module}"), name)
+    return command if name in UNCALIBRATED else with_calibration(command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -23,6 +23,7 @@ from fitcalc.catalog.laws import (
 )
 from fitcalc.catalog.link import inter_node_link
 from fitcalc.catalog.model import Attention, LlmModel, State, TensorKind
+from fitcalc.catalog.whose import worst
 from fitcalc.physics.host import host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
 from fitcalc.physics.kv_layers import attention_bytes_per_token, state_bytes
@@ -73,8 +74,7 @@ class DeviceLaws(NamedTuple):
 def calibrated(gpu: Gpu, weight: WeightFormat) -> Calibrated:
     """Say whether what a step needs was measured on this GPU, in this format, or borrowed."""
     fitted = load_efficiency(gpu)
-    order = list(Calibrated)
-    return max(fitted.calibrated, fitted.gemm[weight.id].calibrated, key=order.index)
+    return worst(fitted.calibrated, fitted.gemm[weight.id].calibrated)
 
 
 @lru_cache(maxsize=4096)

@@ -30,6 +30,7 @@ BINDS = {
 """What binds, in a word."""
 
 CALIBRATED = {
+    Calibrated.OWN: "fitted to your own measurements of this device",
     Calibrated.MEASURED: "fitted to kernels measured on this GPU",
     Calibrated.TRANSFERRED: "not measured on this GPU: efficiencies borrowed from a relative",
     Calibrated.DATASHEET: "not measured on this GPU or a relative: datasheet figures only",
