@@ -98,7 +98,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
-        raise TableError(f"measurements {path.name} is not in {path.parent}.") from None
+        raise TableError(
+            f"measurements {path.name} cannot be read, it is not in {path.parent}."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"measurements {path.name} cannot be read: {error}.") from None
     if rows and UNIT_ROW in rows[0].values():
