@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.lengths import Lengths
+from fitcalc.inputs.trace_file import read_columns
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.units import MAX_TOKENS, MILLI, Array
+from fitcalc.units import Array
 
 Tokens = NDArray[np.int64]
-T = TypeVar("T")
 HASH_BLOCK_TOKENS = 512
 """Tokens that one prefix hash id stands for in Mooncake's traces (its README)."""
 
@@ -90,7 +85,8 @@ class Trace:
 
         Columns: ``arrival_s, input_tokens, output_tokens[, hash_ids]``; or Azure's ``TIMESTAMP,
         ContextTokens, GeneratedTokens``; or Mooncake's ``timestamp`` [ms] ``, input_length,
-        output_length[, hash_ids]``. Besides, whole numbers ``priority`` and ``session``.
+        output_length[, hash_ids]``. Besides, whole numbers ``priority`` and ``session``. Rows
+        stand in the order in which they were sent.
 
         Args:
             path: The file.
@@ -99,46 +95,16 @@ class Trace:
         Raises:
             InvalidValue: the file cannot be read, or names the row and column that is wrong.
         """
-        path = Path(path)
-        try:
-            with _open(path) as file:
-                return cls._from_rows(path.name, _rows(path, file), skip_bad=skip_bad)
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise InvalidValue("trace", path, f"the file cannot be read: {reason}") from None
-        except csv.Error as error:
-            raise InvalidValue("trace", path, f"mend the CSV: {error}") from None
-
-    @classmethod
-    def _from_rows(
-        cls, name: str, rows: Iterator[tuple[int, Mapping[str, object]]], *, skip_bad: bool
-    ) -> Self:
-        columns = _Columns()
-        schema: _Schema | None = None
-        skipped = 0
-        for number, row in rows:
-            schema = schema or _schema(name, row)
-            try:
-                columns.append(f"{name} row {number} column", schema, row)
-            except InvalidValue:
-                if not skip_bad:
-                    raise
-                skipped += 1
-        if not columns.times:
-            raise InvalidValue("trace", name, "give a file with at least one request")
-        order = np.argsort(np.asarray(columns.times), kind="stable")
-        arrival_s = np.asarray(columns.times)[order]
-        hashes = columns.optional(name, "hash_ids", columns.hashes)
-        priority = columns.optional(name, "priority", columns.priority)
-        session = columns.optional(name, "session", columns.session)
+        found = read_columns(Path(path), skip_bad=skip_bad)
+        times_s = np.asarray(found.times_s)
         return cls(
-            arrival_s=arrival_s - arrival_s[0],
-            isl=np.asarray(columns.isl, dtype=np.int64)[order],
-            osl=np.asarray(columns.osl, dtype=np.int64)[order],
-            hash_ids=None if hashes is None else tuple(hashes[i] for i in order),
-            priority=None if priority is None else np.asarray(priority)[order],
-            session=None if session is None else np.asarray(session)[order],
-            skipped=skipped,
+            arrival_s=times_s - times_s[0],
+            isl=np.asarray(found.isl, dtype=np.int64),
+            osl=np.asarray(found.osl, dtype=np.int64),
+            hash_ids=tuple(found.hash_ids) or None,
+            priority=np.asarray(found.priority, dtype=np.int64) if found.priority else None,
+            session=np.asarray(found.session, dtype=np.int64) if found.session else None,
+            skipped=found.skipped,
         )
 
     @classmethod
@@ -191,141 +157,6 @@ class Trace:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Schema:
-    """Names of one publisher's columns, and how its times are read."""
-
-    time: str
-    isl: str
-    osl: str
-    seconds: Callable[[object], float]
-
-
-class _Columns:
-    """Rows of a file as columns."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self.isl: list[int] = []
-        self.osl: list[int] = []
-        self.hashes: list[tuple[int, ...]] = []
-        self.priority: list[int] = []
-        self.session: list[int] = []
-
-    def append(self, where: str, schema: _Schema, row: Mapping[str, object]) -> None:
-        time = _parse(where, schema.time, row, schema.seconds)
-        isl = _parse(where, schema.isl, row, _tokens)
-        osl = _parse(where, schema.osl, row, _tokens)
-        if "hash_ids" in row:
-            self.hashes.append(_parse(where, "hash_ids", row, _ids))
-        if "priority" in row:
-            self.priority.append(_parse(where, "priority", row, _whole))
-        if "session" in row:
-            self.session.append(_parse(where, "session", row, _whole))
-        self.times.append(time)
-        self.isl.append(isl)
-        self.osl.append(osl)
-
-    def optional(self, name: str, column: str, values: list[T]) -> list[T] | None:
-        """Return a column that every row has or none."""
-        if values and len(values) != len(self.times):
-            raise InvalidValue(f"{name} column {column}", "missing", "give it in every row")
-        return values or None
-
-
 def _histogram(lengths: Tokens) -> Lengths:
     values, counts = np.unique(lengths, return_counts=True)
     return Lengths.histogram(tuple(map(float, values)), tuple(map(float, counts)))
-
-
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """Each row with its number in the file, the first data row of a CSV being row 2."""
-    kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if kind not in (".csv", ".jsonl"):
-        raise InvalidValue("trace", path, "give a .csv or .jsonl file, gzipped or not")
-    if kind == ".csv":
-        yield from enumerate(csv.DictReader(file), start=2)
-        return
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        if not isinstance(row, dict):
-            raise InvalidValue(f"{path.name} row {number}", line.strip(), "give one JSON object")
-        yield number, row
-
-
-def _schema(name: str, row: Mapping[str, object]) -> _Schema:
-    for schema in _SCHEMAS:
-        if {schema.time, schema.isl, schema.osl} <= row.keys():
-            return schema
-    wanted = " or ".join(f"{s.time}, {s.isl}, {s.osl}" for s in _SCHEMAS)
-    found = ", ".join(map(str, row)) or "none"
-    raise InvalidValue(f"{name} columns", found, f"give {wanted}")
-
-
-def _parse(where: str, column: str, row: Mapping[str, object], read: Callable[[object], T]) -> T:
-    value = row.get(column)
-    try:
-        return read(value)
-    except (TypeError, ValueError, OverflowError):
-        fix = "give a whole number of tokens above 0"
-        if read in (_ids, _whole):
-            fix = "give whole numbers, of a hash 0 or above"
-        elif read is not _tokens:
-            fix = "give a finite time"
-        raise InvalidValue(f"{where} {column}", value, fix) from None
-
-
-def _tokens(value: object) -> int:
-    count = float(str(value))
-    if not (1 <= count <= MAX_TOKENS and count.is_integer()):
-        raise ValueError
-    return int(count)
-
-
-def _ids(value: object) -> tuple[int, ...]:
-    ids = tuple(int(x) for x in (value if isinstance(value, list) else str(value).split()))
-    if ids and min(ids) < 0:
-        raise ValueError
-    return ids
-
-
-def _whole(value: object) -> int:
-    return int(str(value))
-
-
-def _seconds(value: object) -> float:
-    seconds = float(str(value))
-    if not math.isfinite(seconds):
-        raise ValueError
-    return seconds
-
-
-def _milliseconds(value: object) -> float:
-    return _seconds(value) * MILLI
-
-
-def _timestamp(value: object) -> float:
-    """Seconds of a date such as ``2023-11-16 18:15:46.6805900``, to the last digit."""
-    whole, _, rest = str(value).strip().partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    stamp = datetime.fromisoformat(whole + rest[len(digits) :])
-    epoch = datetime(1970, 1, 1, tzinfo=stamp.tzinfo)
-    return (stamp - epoch).total_seconds() + (float(f"0.{digits}") if digits else 0.0)
-
-
-_SCHEMAS = (
-    _Schema("arrival_s", "input_tokens", "output_tokens", _seconds),
-    _Schema("TIMESTAMP", "ContextTokens", "GeneratedTokens", _timestamp),
-    _Schema("timestamp", "input_length", "output_length", _milliseconds),
-)

@@ -68,22 +68,21 @@ def test_the_three_schemas_say_the_same(tmp_path: Path) -> None:
     assert Trace.read(mooncake).hash_ids == ((7,), ())
 
 
-def test_requests_are_put_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text(PLAIN.replace("\n", ",hash_ids\n") + "5,10,2,1 2\n4,20,3,3\n")
-    trace = Trace.read(path)
-    assert trace.arrival_s.tolist() == [0.0, 1.0]
-    assert trace.isl.tolist() == [20, 10]
-    assert trace.hash_ids == ((3,), (1, 2))
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (PLAIN, "at least one request"),
         (PLAIN + "0,10,2\n1,ten,2\n", "t.csv row 3 column input_tokens = 'ten'"),
         (PLAIN + "0,10,0\n", "t.csv row 2 column output_tokens = '0'"),
-        (PLAIN + "0,10\n", "t.csv row 2 column output_tokens = 'None'"),
+        (PLAIN + "0,10\n", "t.csv row 2 = '2 fields'"),
+        (PLAIN + "0,10,2\n0,1,000,2\n", "t.csv row 3 = '4 fields'"),
+        (PLAIN + "0,10,2\n-1,10,2\n", "t.csv row 3 column arrival_s = '-1'"),
+        (PLAIN + "5,10,2\n\n4,10,2\n", "t.csv row 4 column arrival_s = '4'"),
+        (PLAIN + "5,10,2\n6," + "1" * 2_000_000, "t.csv row 3"),
+        (PLAIN + '5,"10,2\n' + "6,7,8\n" * 50_000, "field larger than field limit"),
+        (PLAIN.strip() + ",priority\n0,1,1,0\n1,1,1,high\n", "row 3 column priority = 'high'"),
+        (PLAIN.strip() + ",hash_ids\n0,1,1,-3\n", "row 2 column hash_ids = '-3'"),
+        ("", "at least one request"),
         (PLAIN + "0,1e400,2\n", "t.csv row 2 column input_tokens"),
         (PLAIN + "0,2.5,2\n", "whole number of tokens"),
         (PLAIN + "nan,10,2\n", "t.csv row 2 column arrival_s = 'nan'"),
@@ -108,6 +107,12 @@ def test_mistakes_name_row_and_column(tmp_path: Path, text: str, said: str) -> N
         ("t.csv", b"\xff\xfe\x00"),
         ("t.jsonl", b"[1, 2]\n"),
         ("t.jsonl", b"{\n"),
+        ("t.jsonl", b"[" * 100_000 + b"\n"),
+        ("t.jsonl", b'{"timestamp": ' + b"9" * 5000 + b"}\n"),
+        ("t.csv", gzip.compress(PLAIN.encode() + b"0,1,1\n")),
+        ("t.csv.gz", gzip.compress(PLAIN.encode() + b"0,1,1\n" * 99)[:-12]),
+        ("t.csv.gz", gzip.compress(PLAIN.encode() + b"0,1,1\n" * 99)[:30] + bytes(50)),
+        ("t.csv", bytes(range(256)) * 9),
         ("t.jsonl", b'{"timestamp": 1, "input_length": 5, "output_length": {}}\n'),
     ],
 )
@@ -117,8 +122,28 @@ def test_unreadable_files_are_one_sentence(
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue) as error:
         Trace.read(path)
+    assert len(str(error.value)) < 500
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(InvalidValue, match="directory"):
+        Trace.read(tmp_path / "t.csv")
+
+
+def test_bad_rows_are_passed_over_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(PLAIN + "3,10,2\n2,10,2\n4,0,2\n4,10\n-1,9,9\nx,9,9\n5,20,3\n")
+    trace = Trace.read(path, skip_bad=True)
+    assert (trace.isl.tolist(), trace.skipped) == ([10, 20], 5)
+    lines = tmp_path / "t.jsonl"
+    good = '{"arrival_s": 1, "input_tokens": 5, "output_tokens": 5}\n'
+    lines.write_text(f"oops\n{good}[1]\n{good}")
+    trace = Trace.read(lines, skip_bad=True)
+    assert (len(trace), trace.skipped) == (2, 2)
 
 
 def test_arrivals_follow_rate_and_burstiness() -> None:
