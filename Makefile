@@ -25,6 +25,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[app,calibrate]'
 	@touch $(VENV)/.core $@
 
+$(VENV)/.torch: pyproject.toml constraints.txt | $(VENV)/.dev
+	$(PIP) install --quiet --constraint constraints.txt --group torch
+	@touch $@
+
 plan: $(VENV)/.core ## Plan a 70B model at 8k context and 20 requests a second
 	$(BIN)/fitcalc plan --model 70b --ctx 8k --qps 20
 
@@ -39,13 +43,13 @@ format: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev $(VENV)/.torch
 	$(BIN)/mypy
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-cover: $(VENV)/.dev
+cover: $(VENV)/.dev $(VENV)/.torch
 	$(BIN)/pytest -m 'not gpu' --cov --cov-report=term
 
 conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, installed apart

@@ -13,6 +13,7 @@ from fitcalc.calibrate import tables
 from fitcalc.errors import InvalidValue
 
 Cell = str | int | float
+Cells = Mapping[str, Cell]
 Key = tuple[str, ...]
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -21,7 +22,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "gemm": tables.GEMM,
     "attn_decode": tables.ATTENTION_DECODE,
     "attn_prefill": (*tables.ATTENTION_PREFILL[:-1], "kv_heads", tables.ATTENTION_PREFILL[-1]),
-    "elementwise": tables.ELEMENTWISE,
+    "elementwise": (*tables.ELEMENTWISE[:2], "op", *tables.ELEMENTWISE[2:]),
     "moe": tables.MOE,
     "allreduce": tables.COLLECTIVES,
     "stack": tables.STACK,
@@ -65,7 +66,7 @@ class Rows:
     folder: Path
     _standing: dict[str, set[Key]] = field(default_factory=dict)
 
-    def stands(self, table: str, cells: Mapping[str, Cell]) -> bool:
+    def stands(self, table: str, cells: Cells) -> bool:
         """Whether a row with these cells is in the table."""
         return _key(table, cells) in self._keys(table)
 
@@ -73,7 +74,7 @@ class Rows:
         """Rows of a table."""
         return len(self._keys(table))
 
-    def append(self, table: str, cells: Mapping[str, Cell], sample: Sample) -> None:
+    def append(self, table: str, cells: Cells, sample: Sample) -> None:
         """Write one row through to the disk, so that a killed run keeps it."""
         key = _key(table, cells)
         latency = COLUMNS[table][-1]
@@ -113,7 +114,7 @@ def unit(column: str) -> str:
     return "-" if column in WORDS else UNITS.get(column, "1")
 
 
-def _key(table: str, cells: Mapping[str, Cell]) -> Key:
+def _key(table: str, cells: Cells) -> Key:
     return tuple(str(cells[column]) for column in COLUMNS[table][:-1])
 
 

@@ -1,0 +1,5 @@
+"""Modules that need torch are collected only where it is installed."""
+
+from importlib.util import find_spec
+
+collect_ignore_glob = [] if find_spec("torch") else ["fitcalc/calibrate/bench/*"]
