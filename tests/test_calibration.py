@@ -186,7 +186,7 @@ def test_a_time_of_zero_is_refused() -> None:
 
 
 def test_missing_measurements_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"gemm\.csv is not in"):
+    with pytest.raises(TableError, match=r"gemm\.csv cannot be read, it is not in"):
         read_published(tmp_path)
     (tmp_path / "gemm.csv").write_text("system,backend,dtype,m,n,k\n")
     with pytest.raises(TableError, match="holds no rows"):

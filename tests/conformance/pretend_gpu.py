@@ -126,7 +126,8 @@ def platform(capability: str, name: str, memory_bytes: int) -> None:
     platforms._current_platform = type("PretendPlatform", (CudaPlatformBase,), methods)()
     torch.version.cuda = "13.0"  # as the wheel is built
     torch.cuda.current_device = lambda: 0
-    torch.cuda.Stream = torch.cuda.Event = MagicMock()
+    for kind in ("Stream", "Event"):
+        setattr(torch.cuda, kind, MagicMock())
     _say_yes()
     import vllm.engine.arg_utils  # noqa: F401 - looks for operators before they are named
 
