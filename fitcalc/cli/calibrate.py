@@ -1,4 +1,4 @@
-"""``fitcalc calibrate``: fit every coefficient again to what others measured."""
+"""``fitcalc calibrate``: measure the device at hand, or fit again what others measured."""
 
 from __future__ import annotations
 
@@ -13,20 +13,36 @@ from fitcalc.errors import InvalidValue
 _TABLES = "Folder of timed kernels; calibration/README.md has its form."
 _RUNS = "Folder with e2e_vllm.csv and e2e_settings.csv: fit what serving adds."
 _MEMORY = "Folder with startup.csv: fit the memory beside weights and KV cache."
-_OUT = "Folder for the kernels' results (default: the tables that fitcalc reads)."
+_OUT = "Folder for rows (default fitcalc-calibration/<gpu>), or for the results of --from-tables."
+_DEVICE = "Measure this device: cuda:0, cuda:1, or cpu."
+_MINUTES = "Longest time to measure (default 5); a later run goes on where this one stops."
+_ONLY = "Measure only these: gemm, attention, moe, elementwise, stack, launch, ..."
 
 
 def calibrate(
     *,
+    device: Annotated[str | None, typer.Option(help=_DEVICE)] = None,
+    minutes: Annotated[float | None, typer.Option(help=_MINUTES)] = None,
+    only: Annotated[list[str] | None, typer.Option(help=_ONLY)] = None,
     from_tables: Annotated[Path | None, typer.Option(help=_TABLES)] = None,
     runs: Annotated[Path | None, typer.Option(help=_RUNS)] = None,
     memory: Annotated[Path | None, typer.Option(help=_MEMORY)] = None,
     out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Fit what the given folders tell, write the results, and show what stays unexplained."""
-    if from_tables is None and runs is None and memory is None:
-        fix = "give a folder of measurements by --from-tables, --runs or --memory"
+    """Measure a device, or fit what the given folders tell and show what stays unexplained."""
+    folders = [folder for folder in (from_tables, runs, memory) if folder is not None]
+    if device is not None:
+        if folders:
+            raise InvalidValue("device", device, "leave out --from-tables, --runs and --memory")
+        from fitcalc.cli.measuring import MINUTES, measure_device
+
+        limit = MINUTES if minutes is None else minutes
+        return measure_device(device, out, limit, opt.names(only), as_json=as_json)
+    if minutes is not None or only:
+        raise InvalidValue("device", "none", "name what to measure by --device cuda:0 or cpu")
+    if not folders:
+        fix = "give --device, or measurements by --from-tables, --runs or --memory"
         raise InvalidValue("calibrate", "nothing", fix)
     from fitcalc.cli.rebuilding import rebuild_results
 

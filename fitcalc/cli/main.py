@@ -27,7 +27,7 @@ COMMANDS = {
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
-    "calibrate": ("calibrate", "Fit every coefficient again to measurements."),
+    "calibrate": ("calibrate", "Measure your own GPU, or fit every coefficient again."),
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""

@@ -110,5 +110,5 @@ CPU = Sizes(
     stack_batches=counts(2, 0, 3),
     stack_contexts=(128, 512, 1024),
     messages=powers(16, 1, 4, KIB),
-    largest=2.0 * GIB,
+    largest=GIB / 4.0,
 )
