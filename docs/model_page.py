@@ -66,7 +66,11 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "One engine step",
         "All kernels of a mixed batch, the links, and the host beside them.",
-        ("physics.step:StepModel.step_s", "physics.step:StepModel.frontend_s"),
+        (
+            "physics.step:StepModel.step_s",
+            "physics.step:StepModel.frontend_s",
+            "physics.launch:launch_wait_s",
+        ),
     ),
     (
         "Waiting, in closed form",

@@ -69,7 +69,7 @@ def step_of(run: Run, given: Serving, gpu: Gpu | None = None) -> StepModel:
     setup = run.setup
     step = step_model(
         setup.model, [gpu or setup.gpu], setup.weight, setup.kv, setup.split,
-        asynchronous=setup.engine.async_scheduling,
+        engine=setup.engine,
     )  # fmt: skip
     host = step.host._replace(
         step_s=given.step, sequence_s=given.sequence, prompt_s=given.prompt,

@@ -255,8 +255,9 @@ Share of runs inside an 80 % interval made in the same way without the runs on t
   is in the law up to 256 rows, where it mends decoding at 32 clients; beyond, runs' first tokens
   fit worse with it than without.
 - A floor of a launch for each kernel of a step that no CUDA graph holds would explain part of
-  B200's first tokens, but the same floor makes H100's worse. So `--enforce-eager` is taken as no
-  slower than graphs; no run here was eager.
+  B200's first tokens, but the same floor makes H100's worse. So only `--enforce-eager` has it, and
+  prompts and batches beyond the captured sizes are taken as no slower than graphs. No run here was
+  eager: what a launch takes is an estimate (`calibration/results/launch.toml`).
 - MiniMax-M2.5 on 4 H200 (vLLM 0.16) decodes a fifth to a third slower than here; on 8 H200 (vLLM
   0.18) it does not.
 - No run is known to have scheduled synchronously, so what a synchronous engine's host adds to a

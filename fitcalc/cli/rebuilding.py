@@ -27,6 +27,7 @@ def rebuild_results(
     """Fit kernels, then memory, then serving, each upon the results of those before."""
     needs_scipy("calibrate")
     from fitcalc.calibrate.host import rebuild_serving
+    from fitcalc.calibrate.launch import rebuild_launch
     from fitcalc.calibrate.overheads import rebuild_overheads
     from fitcalc.calibrate.rebuild import RESULTS, rebuild
 
@@ -38,6 +39,7 @@ def rebuild_results(
     if tables is not None:
         with reading("from_tables", tables), progress("fitting kernels") as told:
             laws = _law_rows(rebuild(tables, out or RESULTS, told))
+            rebuild_launch(tables, out or RESULTS)
         parts["laws"] = [dict(zip(_LAW, row, strict=True)) for row in laws]
         views.append(_laws_view(laws))
     if memory is not None:

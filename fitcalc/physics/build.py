@@ -24,9 +24,11 @@ from fitcalc.catalog.laws import (
 from fitcalc.catalog.link import inter_node_link
 from fitcalc.catalog.model import Attention, LlmModel, State, TensorKind
 from fitcalc.catalog.whose import worst
+from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.physics.host import host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
 from fitcalc.physics.kv_layers import attention_bytes_per_token, state_bytes
+from fitcalc.physics.launch import launch_term
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.terms import AttentionTerm, GemmTerm, GlueTerm, LinkTerm, MoeTerm
@@ -110,7 +112,7 @@ def step_model(
     kv: KvFormat,
     split: Parallel,
     *,
-    asynchronous: bool,
+    engine: ResolvedEngine,
     stacked: bool = False,
 ) -> StepModel:
     """Build the step of a model on one GPU, or stacked on several.
@@ -121,7 +123,7 @@ def step_model(
         weight: Format of the quantized weights.
         kv: Format of the KV cache.
         split: Tensor, pipeline, data and expert parallelism.
-        asynchronous: Whether the host works while the device does.
+        engine: Version, scheduling and CUDA graphs.
         stacked: Whether to make a stack with a row for each GPU, even of one.
     """
     each = [device_laws(gpu, weight, kv, split) for gpu in gpus]
@@ -135,14 +137,19 @@ def step_model(
         model, weight, tp=split.tp, dp=split.dp,
         enable_expert_parallel=split.enable_expert_parallel,
     )  # fmt: skip
+    glue = _glue(model, split, flat, does[0] if one else np.array(does)[:, None])
+    links = _links(model, split, flat)
     return StepModel(
         gemms=_gemms(products, model, weight, size, ops),
         head=_head(products.lm_head, size, ops),
         attention=_attention(model, kv, split, ops),
         experts=_experts(products, model, split, size, ops),
-        glue=_glue(model, split, flat, does[0] if one else np.array(does)[:, None]),
-        links=_links(model, split, flat),
-        host=host_term(model.num_hidden_layers, asynchronous=asynchronous),
+        glue=glue,
+        links=links,
+        host=host_term(model.num_hidden_layers, engine),
+        launch=launch_term(
+            model, gpus, weight, products, links=links, engine=engine, stacked=stacked
+        ),
     )
 
 

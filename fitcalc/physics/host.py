@@ -9,7 +9,12 @@ from functools import cache
 from typing import NamedTuple, cast
 
 from fitcalc.catalog.tables import Toml, figure, read_toml
+from fitcalc.inputs.engine import ResolvedEngine, release
+from fitcalc.physics.launch import launching
 from fitcalc.physics.terms import HostTerm
+
+_FIRST_V1 = (0, 8)
+"""From this version on vLLM's V1 engine is the default. [1]"""
 
 
 class Serving(NamedTuple):
@@ -47,20 +52,21 @@ def serving() -> Serving:
     })  # fmt: skip
 
 
-def host_term(layers: int, *, asynchronous: bool) -> HostTerm:
+def host_term(layers: int, engine: ResolvedEngine) -> HostTerm:
     """Return the host's coefficients for an engine that overlaps host and device, or does not.
 
     Args:
         layers: The model's layers. [1]
-        asynchronous: Whether the host works while the device does.
+        engine: Version, and whether the host schedules a step while the device runs another.
     """
-    fitted = serving()
+    fitted, host = serving(), launching()
+    legacy = host.legacy_sequence if release(engine.version) < _FIRST_V1 else 0.0
     return HostTerm(
         step_s=fitted.step,
-        sequence_s=fitted.sequence,
+        sequence_s=fitted.sequence + legacy,
         prompt_s=fitted.prompt,
         chunk_s=fitted.chunk * layers,
-        overlap=float(asynchronous),
+        overlap=float(engine.async_scheduling),
         frontend_s=fitted.frontend,
         token_s=fitted.token,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fitcalc.physics.collectives import all_reduce_s, exchange_s, point_to_point_s
 from fitcalc.physics.kernels import (
@@ -18,15 +17,15 @@ from fitcalc.physics.kernels import (
     moe_s,
     present,
 )
+from fitcalc.physics.launch import launch_wait_s
 from fitcalc.physics.terms import (
     AttentionTerm,
     GemmTerm,
     GlueTerm,
     HostTerm,
+    LaunchTerm,
     LinkTerm,
     MoeTerm,
-    join,
-    pick,
 )
 from fitcalc.units import Array, Values
 
@@ -113,6 +112,7 @@ class StepModel:
     glue: GlueTerm
     links: LinkTerm
     host: HostTerm
+    launch: LaunchTerm
 
     def step_s(
         self,
@@ -124,7 +124,8 @@ class StepModel:
     ) -> Array:
         r"""Time in which every decoding sequence gets one token. [s]
 
-        Kernels, links and what of the host nothing hides come one after another, $T = \sum_i t_i$.
+        Kernels, links and what of the host nothing hides come one after another, $T = \sum_i t_i$;
+        outside CUDA graphs no step is shorter than the host takes to launch it.
         With p pipeline stages, p micro-batches of 1/p of the decodes are under way at once and one
         of them carries the prefill: $T_0 + (T_{mixed} - T_0) / p$.
 
@@ -160,7 +161,8 @@ class StepModel:
         """Time of each part of one micro-batch's step. [s]
 
         Keys: ``gemm``, ``lm_head``, ``attention_decode``, ``attention_prefill``, ``experts``,
-        ``glue``, ``link``, ``host`` (of an asynchronous engine what the device waits for).
+        ``glue``, ``link``, ``host`` (of an asynchronous engine what the device waits for),
+        ``launch`` (outside CUDA graphs, what the device waits for launches).
         """
         columns = (decodes, context, prefill_tokens, prefill_work, prefills)
         whole = Batch(*(np.asarray(c, dtype=np.float64) for c in columns))
@@ -179,6 +181,7 @@ class StepModel:
             parts["attention_prefill"] = _attention_prefill(batch, self.attention)
         if self.experts is not None:
             parts["experts"] = _experts(batch, self.experts)
+        parts["launch"] = launch_wait_s(_total(parts), self.launch) * (batch.tokens > 0)
         return parts
 
     def frontend_s(self, prompt_tokens: Values) -> Values:
@@ -218,44 +221,6 @@ class StepModel:
             + term.prompt_s * batch.prefills
             + term.chunk_s * batch.prefill_tokens
         )
-
-
-def gather(parts: Sequence[tuple[StepModel, int]]) -> StepModel:
-    """Join stacks of one LLM into one stack.
-
-    Args:
-        parts: A stack, and how many candidates it speaks for.
-    """
-    gemms = [(m.gemms, n) for m, n in parts]
-    attention = [(m.attention, n) for m, n in parts if m.attention]
-    experts = [(m.experts, n) for m, n in parts if m.experts]
-    return StepModel(
-        gemms=join(gemms, _most(gemms)),
-        head=join([(m.head, n) for m, n in parts], (1,)),
-        attention=join(attention, _most(attention)) if attention else None,
-        experts=join(experts, _most(experts)) if experts else None,
-        glue=join([(m.glue, n) for m, n in parts], ()),
-        links=join([(m.links, n) for m, n in parts], ()),
-        host=join([(m.host, n) for m, n in parts], ()),
-    )
-
-
-def _most(parts: Sequence[tuple[GemmTerm | AttentionTerm | MoeTerm, int]]) -> tuple[int, ...]:
-    """Return the shape of the last axis of the term with the most operations."""
-    return (max(np.shape(term.number)[-1] for term, _ in parts),)
-
-
-def take(model: StepModel, index: NDArray[np.intp]) -> StepModel:
-    """Return the candidates at these rows of a joined stack."""
-    return StepModel(
-        gemms=pick(model.gemms, index),
-        head=pick(model.head, index),
-        attention=pick(model.attention, index) if model.attention else None,
-        experts=pick(model.experts, index) if model.experts else None,
-        glue=pick(model.glue, index),
-        links=pick(model.links, index),
-        host=pick(model.host, index),
-    )
 
 
 def _sum(number: Values, seconds: Values) -> Array:

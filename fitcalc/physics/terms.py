@@ -136,6 +136,20 @@ class HostTerm(NamedTuple):
     token_s: Values
 
 
+class LaunchTerm(NamedTuple):
+    """What the host launches one by one where no CUDA graph holds the step.
+
+    Attributes:
+        kernels: Kernels of a step; 0 = a graph holds them. [1]
+        kernel_s: Dispatch and launch of one. [s]
+        step_s: Scheduling, inputs and sampling of a step. [s]
+    """
+
+    kernels: Values
+    kernel_s: Values
+    step_s: Values
+
+
 T = TypeVar("T", bound="tuple[object, ...]")
 
 

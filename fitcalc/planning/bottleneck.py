@@ -63,7 +63,7 @@ def time_shares(
         Bottleneck.WEIGHT_BANDWIDTH: (1.0 - before) * base + (1.0 - after) * added,
         Bottleneck.KV_BANDWIDTH: mixed.get("attention_decode", none),
         Bottleneck.LINK: mixed["link"] + none,
-        Bottleneck.HOST: mixed["glue"] + mixed["host"] + none,
+        Bottleneck.HOST: mixed["glue"] + mixed["host"] + mixed["launch"] + none,
     }
     whole = sum(shares.values(), none)
     return [

@@ -252,9 +252,7 @@ def _block(
     kept = tuple(gpu for gpu, ok in zip(gpus, fits, strict=True) if ok)
     if not kept:
         return None, lost
-    step = step_model(
-        model, kept, weight, kv, split, asynchronous=engine.async_scheduling, stacked=True
-    )
+    step = step_model(model, kept, weight, kv, split, engine=engine, stacked=True)
     starts = np.where(room >= needed, room, 0.0)[fits]
     return Block(split, weight, kv, engine, kept, layout, starts, step), lost
 

@@ -19,7 +19,8 @@ from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.kv_cache import kv_bytes_per_request
-from fitcalc.physics.step import StepModel, gather, take
+from fitcalc.physics.stacked import gather, take
+from fitcalc.physics.step import StepModel
 from fitcalc.planning.candidates import SLOTS, TOKEN_BUDGETS, Block
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.latency import first_token

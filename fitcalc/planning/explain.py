@@ -171,9 +171,10 @@ def _step(setup: Setup, server: Profile, state: Steady, traffic: Traffic) -> Ite
                 numbers=f"batch {batch:,.1f}, context {batch * traffic.held:,.0f} tokens; {facts}",
                 value=float(seconds) / MILLI,
                 unit="ms",
-                source="calibration/results",
+                source=_SOURCES.get(name, "calibration/results"),
             )
-    decode, prefill = (float(at(server, x, state.batch)[0]) for x in _tables(server))
+    tables = (server.decode_s, server.prefill_s)
+    decode, prefill = (float(at(server, x, state.batch)[0]) for x in tables)
     yield Line(
         name="decode step",
         equation="sum of its parts",
@@ -193,10 +194,6 @@ def _step(setup: Setup, server: Profile, state: Steady, traffic: Traffic) -> Ite
     )
 
 
-def _tables(server: Profile) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], ...]:
-    return server.decode_s, server.prefill_s
-
-
 _LAWS = {
     "gemm": "layers x (t0 + max(2mnk / flops, bytes / bandwidth))",
     "lm_head": "t0 + max(2mnk / flops, bytes / bandwidth), sampled rows",
@@ -205,8 +202,10 @@ _LAWS = {
     "attention_prefill": "layers x (t0 + 4 heads width pairs / flops)",
     "glue": "launches x t0 + bytes of norms, activations, sampling / bandwidth",
     "link": "all-reduces x (alpha + 2 (n-1)/n bytes / link)",
+    "launch": "max(0, kernels x launch + step - the rest), without CUDA graphs",
     "host": "step (if not asynchronous) + sequences x each + prompts and their tokens x each",
 }
+_SOURCES = {"launch": "calibration/results/launch.toml, an estimate"}
 
 
 def _queue(server: Profile, state: Steady, said: Prediction) -> Iterator[Line]:
@@ -270,6 +269,8 @@ def _knobs(setup: Setup, args: EngineArgs, traffic: Traffic) -> Iterator[Knob]:
             moves.append(
                 (f"max_num_batched_tokens {tokens}", args.replace(max_num_batched_tokens=tokens))
             )
+    if not now.enforce_eager:
+        moves.append(("enforce_eager", args.replace(enforce_eager=True)))
     for name, moved in [("as it is", args), *moves]:
         yield _knob(name, setup, moved, traffic)
 

@@ -11,7 +11,7 @@ from fitcalc.catalog.gpu import load_gpu
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
-from fitcalc.physics.step import take
+from fitcalc.physics.stacked import take
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
 from fitcalc.planning.cost import usd_per_million
@@ -24,6 +24,7 @@ from fitcalc.queueing.predict import Felt, felt_at
 
 _FEW_BITS = 8.0
 _ONLINE = ("fp8",)
+_EAGER = "what --enforce-eager costs a step is an estimate: hosts differ"
 """Formats that vLLM makes of a 16-bit checkpoint while loading (--quantization)."""
 
 
@@ -63,6 +64,7 @@ def _setup(search: Search, found: Found) -> Setup | Rejection:
         gpu_memory_utilization=block.engine.gpu_memory_utilization,
         kv_cache_memory_bytes=block.engine.kv_cache_memory_bytes,
         enable_prefix_caching=block.engine.enable_prefix_caching,
+        async_scheduling=block.engine.async_scheduling,
         enforce_eager=block.engine.enforce_eager,
         version=block.engine.version,
     )
@@ -127,7 +129,7 @@ def _command(setup: Setup) -> str:
 
 def _notes(one: Priced, setup: Setup, ledger: MemoryLedger) -> list[str]:
     """Say what a buyer must know."""
-    notes = []
+    notes = [_EAGER] if setup.engine.enforce_eager else []
     kind, gpu, weight = calibrated(setup.gpu, setup.weight), setup.gpu, setup.weight
     if kind is Calibrated.TRANSFERRED:
         source = gpu.efficiency_from or "another number format"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fitcalc.answers import Limit, MemoryLedger, Rejection, Row
 from fitcalc.catalog.formats import load_weight_format
 from fitcalc.catalog.overheads import load_overheads
+from fitcalc.physics.launch import host_s
 from fitcalc.physics.overheads import gpu_columns
 from fitcalc.planning.fits import Ask, Verdict
+from fitcalc.planning.server import step_of
 from fitcalc.planning.setup import Setup
 from fitcalc.units import GIB, MILLI
 
@@ -87,7 +90,9 @@ def _changes(question: Ask, setup: Setup) -> Iterator[tuple[str, object, str]]:
     if engine.max_model_len > 1:
         yield "max_model_len", engine.max_model_len // 2, "longer requests are refused"
     if not engine.enforce_eager:
-        yield "enforce_eager", True, "every step waits for the host"
+        eager = replace(setup, engine=engine.replace(enforce_eager=True))
+        floor = float(host_s(step_of(eager).launch)) / MILLI
+        yield "enforce_eager", True, f"no step under {floor:,.1f} ms, which the host takes"
     if setup.weight.bits > load_weight_format("fp8").bits and question.index is None:
         yield "quantization", "fp8", "weights lose precision"
     offloaded = engine.cpu_offload_gb + _OFFLOADED_GIB

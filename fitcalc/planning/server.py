@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,12 +23,14 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated, step_model
 from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
+from fitcalc.physics.launch import doubt_s
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import bottleneck, time_shares
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.predict import Felt, felt
 from fitcalc.queueing.profile import Profile, profile
+from fitcalc.units import MILLI
 
 
 def start(
@@ -54,7 +57,7 @@ def step_of(setup: Setup) -> StepModel:
         setup.weight,
         setup.kv,
         setup.split,
-        asynchronous=setup.engine.async_scheduling,
+        engine=setup.engine,
     )
 
 
@@ -150,11 +153,23 @@ def prediction(
 
 
 def interval_of(setup: Setup, ttft: Percentiles, tpot: Percentiles) -> Interval:
-    """Return the 80 % interval of the means, from residuals of the prediction's class. [ms]"""
+    """Return the 80 % interval of the means, from residuals of the prediction's class. [ms]
+
+    Without CUDA graphs the doubt in what the host takes widens it.
+    """
     kind = calibrated(setup.gpu, setup.weight)
-    first = spread("ttft", kind, is_moe=setup.model.is_moe)
-    each = spread("tpot", kind, is_moe=setup.model.is_moe)
-    return Interval(
-        ttft_ms=(ttft.mean * first.low, ttft.mean * first.high),
-        tpot_ms=(tpot.mean * each.low, tpot.mean * each.high),
-    )
+    doubt = _doubt_ms(setup, tpot.mean)
+
+    def around(mean: float, metric: str) -> tuple[float, float]:
+        low, high = (mean * x for x in spread(metric, kind, is_moe=setup.model.is_moe))
+        below, above = (math.hypot(end - mean, doubt) - abs(end - mean) for end in (low, high))
+        return low - min(below, low / 2.0), high + above
+
+    return Interval(ttft_ms=around(ttft.mean, "ttft"), tpot_ms=around(tpot.mean, "tpot"))
+
+
+def _doubt_ms(setup: Setup, gap_ms: float) -> float:
+    """How much longer a step may be where the estimate of the host's time holds it up. [ms]"""
+    if not setup.engine.enforce_eager:
+        return 0.0
+    return doubt_s(step_of(setup).launch, setup.gpu, gap_ms * MILLI) / MILLI

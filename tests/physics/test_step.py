@@ -14,10 +14,12 @@ from fitcalc.catalog.formats import load_kv_format, load_weight_format
 from fitcalc.catalog.gpu import gpu_ids, load_gpus
 from fitcalc.catalog.model import load_model
 from fitcalc.physics.build import step_model
-from fitcalc.physics.step import StepModel, gather, take
+from fitcalc.physics.stacked import gather, take
+from fitcalc.physics.step import StepModel
 from fitcalc.physics.weights import Parallel
 from fitcalc.planning.server import step_of
 from fitcalc.planning.setup import Setup, set_up
+from tests.samples import ENGINE
 
 GPUS = st.sampled_from(gpu_ids())
 MODELS = (
@@ -64,7 +66,7 @@ def test_more_work_never_takes_less_time(
     half = load_weight_format("bf16")
     cards = load_gpus([gpu])
     step = step_model(
-        load_model(model), cards, half, load_kv_format("auto"), Parallel(), asynchronous=True
+        load_model(model), cards, half, load_kv_format("auto"), Parallel(), engine=ENGINE
     )
     gemms, head = (
         term._replace(law=term.law._replace(unfilled=0.0)) for term in (step.gemms, step.head)
@@ -88,10 +90,8 @@ def test_a_stack_answers_as_each_of_its_rows(model: str) -> None:
     for weight in map(load_weight_format, ("bf16", "fp8")):
         for tp in (1, 2):
             split = Parallel(tp)
-            blocks.append(
-                step_model(llm, cards, weight, kv, split, asynchronous=True, stacked=True)
-            )
-            alone += [step_model(llm, [c], weight, kv, split, asynchronous=True) for c in cards]
+            blocks.append(step_model(llm, cards, weight, kv, split, engine=ENGINE, stacked=True))
+            alone += [step_model(llm, [c], weight, kv, split, engine=ENGINE) for c in cards]
     whole = gather([(block, len(cards)) for block in blocks])
     work = (np.array([1.0, 64.0]), np.array([500.0, 90_000.0]), np.array([0.0, 900.0]))
     pairs = np.array([0.0, 405_000.0])
