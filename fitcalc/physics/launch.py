@@ -56,8 +56,8 @@ class Launching(NamedTuple):
     kernels: Mapping[str, Launch]
 
     def of(self, gpu: Gpu) -> Launch:
-        """Return the figure of the host that a GPU usually sits beside."""
-        return self.kernels.get(gpu.id, self.kernels[_DEFAULT])
+        """Return the figure of the host that a GPU, or the whole of a slice, was timed beside."""
+        return self.kernels.get(gpu.id.partition(":")[0], self.kernels[_DEFAULT])
 
 
 @cache

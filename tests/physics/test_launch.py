@@ -53,6 +53,11 @@ def test_eager_is_equal_where_the_device_is_the_slower() -> None:
         assert float(step(model, gpu, enforce_eager=True).step_s(*work)) == graphed
 
 
+def test_a_slice_has_the_host_of_its_card() -> None:
+    whole = step("llama-3.1-8b", "h100", enforce_eager=True).launch
+    assert step("llama-3.1-8b", "h100:3g.40gb", enforce_eager=True).launch == whole
+
+
 def test_llama_8b_eager_on_h100_is_near_what_sglang_measured() -> None:
     """8.2 and 9.3 ms a decode step without graphs, 7.1 and 7.4 ms with: sgl-project/sglang#1401.
 
