@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fitcalc.errors import FitcalcError
     from fitcalc.inputs.engine import EngineArgs
     from fitcalc.inputs.lengths import Lengths
+    from fitcalc.inputs.mixture import Mix, TrafficClass
     from fitcalc.inputs.slo import Slo
     from fitcalc.inputs.trace import Trace
     from fitcalc.inputs.traffic import Traffic
@@ -35,6 +36,7 @@ __all__ = [
     "Lengths",
     "Limit",
     "MemoryLedger",
+    "Mix",
     "Percentiles",
     "Plan",
     "Prediction",
@@ -43,6 +45,7 @@ __all__ = [
     "Slo",
     "Trace",
     "Traffic",
+    "TrafficClass",
     "check",
     "explain",
     "fit",
@@ -56,6 +59,7 @@ _HOMES = {
     "errors": ("FitcalcError",),
     "inputs.engine": ("EngineArgs",),
     "inputs.lengths": ("Lengths",),
+    "inputs.mixture": ("Mix", "TrafficClass"),
     "inputs.slo": ("Slo",),
     "inputs.trace": ("Trace",),
     "inputs.traffic": ("Traffic",),

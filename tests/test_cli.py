@@ -163,7 +163,7 @@ def test_a_trace_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(out)["num_requests"] == 50
     code, out, err = answer(capsys, "simulate", *where, "--qps", "3")
     assert (code, out) == (2, "")
-    assert "not both" in err
+    assert "without qps" in err
 
 
 # ---- tables

@@ -19,8 +19,8 @@ from fitcalc.calibrate.runs import Run
 from fitcalc.errors import TableError
 from fitcalc.inputs.trace import Trace
 from fitcalc.physics.step import StepModel
+from fitcalc.planning.scheduling import settings_of
 from fitcalc.planning.server import ledger_of
-from fitcalc.planning.simulated import settings_of
 from fitcalc.simulation.arrivals import ClosedLoop
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.fleet import tokenizing_waits
@@ -66,7 +66,7 @@ def points(run: Run, step: StepModel) -> Points:
     isl = trace.isl.astype(np.float64)
     ahead = isl + tokenizing_waits(isl[:clients], count, 1)
     front = np.asarray(step.frontend_s(0.0)) + np.asarray(step.host.token_s) * ahead
-    settings = settings_of(run.setup, ledger, trace)
+    settings = settings_of(run.setup, ledger)
     engine = Engine(step, trace, settings, ClosedLoop(clients, front.tolist()))
     engine.run()
     ends, durations = engine.timeline.ends_s(), engine.timeline.durations_s()

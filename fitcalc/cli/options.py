@@ -106,11 +106,7 @@ def read_load(
     prefix_hit: PrefixHit = None,
 ) -> Load:
     """Read the options about traffic."""
-    tokens = (
-        None if text is None else parse_tokens(text, field)
-        for text, field in ((ctx, "ctx"), (isl, "isl"), (osl, "osl"))
-    )
-    length = request_length(*tokens)
+    length = read_length(ctx=ctx, isl=isl, osl=osl)
     rates = {
         "qps": qps,
         "concurrency": concurrency,
@@ -119,6 +115,15 @@ def read_load(
         "prefix_hit": prefix_hit,
     }
     return Load(Traffic(isl=length.isl, osl=length.osl, **known(rates)), length)
+
+
+def read_length(*, ctx: str | None, isl: str | None, osl: str | None) -> RequestLength:
+    """Read how long requests are. [tokens]"""
+    tokens = (
+        None if text is None else parse_tokens(text, field)
+        for text, field in ((ctx, "ctx"), (isl, "isl"), (osl, "osl"))
+    )
+    return request_length(*tokens)
 
 
 def read_slo(

@@ -10,79 +10,16 @@ import typer
 from fitcalc.answers import Rejection
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
+from fitcalc.cli.arrivals import Arrivals, read_arrivals
 from fitcalc.cli.engine import read_engine
 from fitcalc.cli.groups import takes
 from fitcalc.cli.progress import progress
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
-from fitcalc.inputs.trace import Trace
-from fitcalc.inputs.traffic import Traffic
 
 if TYPE_CHECKING:
     from fitcalc.planning.simulated import Run
-
-_FILE = "File of recorded requests (CSV or JSONL, gzipped or not)."
-_TRAFFIC = "Traffic"
-
-
-def read_arrivals(
-    *,
-    trace: Annotated[Path | None, typer.Option(help=_FILE, rich_help_panel=_TRAFFIC)] = None,
-    skip_bad: Annotated[
-        bool, typer.Option(help="Pass over rows that make no sense.", rich_help_panel=_TRAFFIC)
-    ] = False,
-    rates: Annotated[
-        str | None,
-        typer.Option(
-            help="Rate over time: day (with mean --qps), or a CSV of time,rate.",
-            rich_help_panel=_TRAFFIC,
-        ),
-    ] = None,
-    ctx: opt.Ctx = None,
-    isl: opt.Isl = None,
-    osl: opt.Osl = None,
-    qps: opt.Qps = None,
-    concurrency: opt.Concurrency = None,
-    num_requests: opt.NumRequests = None,
-    burstiness: opt.Burstiness = None,
-    prefix_hit: opt.PrefixHit = None,
-) -> Path | Traffic | Trace:
-    """Read either a trace or the options about traffic.
-
-    Raises:
-        InvalidValue: both are given.
-    """
-    said = (ctx, isl, osl, qps, concurrency, num_requests, burstiness, prefix_hit, rates)
-    if trace is not None:
-        if any(word is not None for word in said):
-            raise InvalidValue("trace", trace, "give a trace or lengths and a rate, not both")
-        return _read(trace) if skip_bad else trace
-    shape = None
-    if rates is not None:
-        from fitcalc.inputs.rates import Rates
-
-        shape = Rates.named(rates, 1.0 if qps is None else qps)
-        if rates == "day" and qps is None:
-            raise InvalidValue("qps", "nothing", "give the day's mean rate")
-        shape = shape if qps is None else shape.scaled(qps)
-        qps = shape.mean_per_s
-    traffic = opt.read_load(
-        ctx=ctx,
-        isl=isl,
-        osl=osl,
-        qps=qps,
-        concurrency=concurrency,
-        num_requests=num_requests,
-        burstiness=burstiness,
-        prefix_hit=prefix_hit,
-    ).traffic
-    if shape is None:
-        return traffic
-    from fitcalc.inputs.mixture import with_rates
-
-    count = num_requests or min(round(shape.mean_per_s * shape.end_s), 1_000_000)
-    return with_rates(traffic, shape, num_requests=max(count, 1))
 
 
 @takes(arrivals=read_arrivals, engine=read_engine, slo=opt.read_slo)
@@ -90,7 +27,7 @@ def simulate(
     *,
     model: opt.Model,
     gpu: opt.OneGpu,
-    arrivals: Path | Traffic | Trace,
+    arrivals: Arrivals,
     engine: EngineArgs,
     slo: Slo,
     replicas: Annotated[int, typer.Option(min=1, help="Servers behind the router.")] = 1,
@@ -117,13 +54,14 @@ def simulate(
 
     if batching not in ("continuous", "all"):
         raise InvalidValue("batching", batching, "give continuous or all")
-    asked = _read(arrivals, strict=True) if isinstance(arrivals, Path) else arrivals
     with progress("simulating", shown=not as_json) as told:
         done = run_simulation(
             model,
             gpu,
             engine,
-            asked,
+            arrivals.load,
+            max_concurrency=arrivals.max_concurrency,
+            num_warmups=arrivals.num_warmups,
             seed=seed,
             replicas=replicas,
             router=router,
@@ -166,13 +104,6 @@ def _refuse(no: Rejection, *, as_json: bool) -> int:
 
         show(lambda width: configuration_view(no, width))
     return NOTHING_FITS
-
-
-def _read(path: Path, *, strict: bool = False) -> Trace:
-    trace = Trace.read(path, skip_bad=not strict)
-    if trace.skipped:
-        typer.echo(f"{trace.skipped:,} rows of {path.name} were passed over.", err=True)
-    return trace
 
 
 def _share(text: str | None) -> float | None:

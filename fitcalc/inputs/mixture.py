@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fitcalc.errors import InvalidValue
+from fitcalc.inputs.ramp import RampUp
 from fitcalc.inputs.rates import Rates
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
@@ -20,60 +20,92 @@ class TrafficClass:
     Attributes:
         traffic: Its rate and its lengths, an open loop.
         priority: vLLM's priority of its requests, lower runs first.
-        rates: Its rate over time; ``None`` = the traffic's own, all the time.
+        shape: Its rate over time or over its requests; ``None`` = the traffic's own, always.
+        name: What the report calls it; empty = its number.
     """
 
     traffic: Traffic
     priority: int = 0
-    rates: Rates | None = None
+    shape: Rates | RampUp | None = None
+    name: str = ""
 
 
-def mixture(classes: Sequence[TrafficClass], *, num_requests: int, seed: int = 0) -> Trace:
-    """Draw the first requests of several classes that come together.
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Classes of requests that come together, each at its own rate, such as chat beside batch.
 
-    Each class draws from streams of its own, so that another one changes none of its requests.
-
-    Args:
-        classes: The classes; each comes at its own rate.
-        num_requests: Requests of all classes. [1]
-        seed: Equal seeds draw equal requests.
-
-    Raises:
-        InvalidValue: no class, a closed loop, or no request.
+    Attributes:
+        classes: The classes, open loops all.
+        num_requests: Requests of all classes; ``None`` = left open. [1]
     """
-    if not classes:
-        raise InvalidValue("classes", "none", "give at least one class of traffic")
-    if num_requests < 1:
-        raise InvalidValue("num_requests", num_requests, "give a number of requests above 0")
-    parts: list[Trace] = []
-    for number, one in enumerate(classes):
-        if one.traffic.qps is None:
+
+    classes: tuple[TrafficClass, ...]
+    num_requests: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the classes against each other.
+
+        Raises:
+            InvalidValue: no class, a closed loop, a prefix of its own, or a name said twice.
+        """
+        if not self.classes:
+            raise InvalidValue("classes", "none", "give at least one class of traffic")
+        if any(one.traffic.qps is None for one in self.classes):
             fix = "give each class its qps; clients in a loop do not mix"
             raise InvalidValue("classes", "concurrency", fix)
-        parts.append(_drawn(one, num_requests, seed=seed + 1_000_003 * number))
-    arrival = np.concatenate([part.arrival_s for part in parts])
-    kind = np.repeat(np.arange(len(parts)), num_requests)
-    chosen = np.argsort(arrival, kind="stable")[:num_requests]
-    priority = np.array([one.priority for one in classes], dtype=np.int64)
-    return Trace(
-        arrival_s=arrival[chosen] - arrival[chosen[0]],
-        isl=np.concatenate([part.isl for part in parts])[chosen],
-        osl=np.concatenate([part.osl for part in parts])[chosen],
-        priority=priority[kind[chosen]] if len(set(priority.tolist())) > 1 else None,
-        kind=kind[chosen],
-    )
+        if self.traffic is None and any(one.traffic.hit_share for one in self.classes):
+            fix = "leave it out; several classes share no known prefix"
+            raise InvalidValue("classes", "prefix_hit", fix)
+        if len(set(self.names)) < len(self.classes):
+            raise InvalidValue("classes", ", ".join(self.names), "give each class its own name")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each class is called."""
+        return tuple(one.name or str(number) for number, one in enumerate(self.classes))
 
-def with_rates(traffic: Traffic, rates: Rates, *, num_requests: int, seed: int = 0) -> Trace:
-    """Draw requests of one traffic whose rate changes over time."""
-    return _drawn(TrafficClass(traffic, rates=rates), num_requests, seed=seed)
+    @property
+    def traffic(self) -> Traffic | None:
+        """The only class's traffic; ``None`` of several."""
+        return self.classes[0].traffic if len(self.classes) == 1 else None
+
+    def draw(self, num_requests: int, *, seed: int = 0) -> Trace:
+        """Draw the first requests of all classes.
+
+        Each class draws from streams of its own, so that another one changes none of its requests.
+
+        Args:
+            num_requests: Requests of all classes. [1]
+            seed: Equal seeds draw equal requests.
+
+        Raises:
+            InvalidValue: no request.
+        """
+        if num_requests < 1:
+            raise InvalidValue("num_requests", num_requests, "give a number of requests above 0")
+        parts = [
+            _drawn(one, num_requests, seed=seed + 1_000_003 * number)
+            for number, one in enumerate(self.classes)
+        ]
+        arrival = np.concatenate([part.arrival_s for part in parts])
+        kind = np.repeat(np.arange(len(parts)), num_requests)
+        chosen = np.argsort(arrival, kind="stable")[:num_requests]
+        priority = np.array([one.priority for one in self.classes], dtype=np.int64)
+        return Trace(
+            arrival_s=arrival[chosen] - arrival[chosen[0]],
+            isl=np.concatenate([part.isl for part in parts])[chosen],
+            osl=np.concatenate([part.osl for part in parts])[chosen],
+            priority=priority[kind[chosen]] if len(set(priority.tolist())) > 1 else None,
+            kind=kind[chosen] if len(parts) > 1 else None,
+            kind_names=self.names if len(parts) > 1 else (),
+        )
 
 
 def _drawn(one: TrafficClass, count: int, *, seed: int) -> Trace:
     drawn = Trace.from_traffic(one.traffic, seed=seed, num_requests=count)
-    if one.rates is None:
+    if one.shape is None:
         first = np.random.default_rng(seed).spawn(4)[3].exponential(1.0 / (one.traffic.qps or 1.0))
         return Trace(drawn.arrival_s + first, drawn.isl, drawn.osl)
     stream = np.random.default_rng(seed).spawn(3)[0]
-    arrival = one.rates.arrivals_s(stream, count, one.traffic.burstiness)
+    arrival = one.shape.arrivals_s(stream, count, one.traffic.burstiness)
     return Trace(arrival, drawn.isl, drawn.osl)

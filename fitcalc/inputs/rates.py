@@ -59,7 +59,7 @@ class Rates:
             InvalidValue: the file cannot be read, or names the row that is wrong.
         """
         path = Path(path)
-        rows = _rows(path)
+        rows = _rows(path, "rates")
         for time, rate in _RATE_COLUMNS:
             if rows and {time, rate} <= rows[0].keys():
                 start = np.array([_number(path, i, row, time) for i, row in enumerate(rows, 2)])
@@ -76,7 +76,7 @@ class Rates:
         return cls(hours * _HOUR, shape * mean_per_s, 24 * _HOUR)
 
     @classmethod
-    def named(cls, name: str, mean_per_s: float) -> Self:
+    def named(cls, name: str | Path, mean_per_s: float = 1.0) -> Self:
         """Return a named shape (``day``) with this mean, or a file's rates as they are.
 
         Raises:
@@ -117,7 +117,7 @@ def read_lengths(path: Path | str) -> tuple[Lengths, Lengths]:
     """
     path = Path(path)
     found: dict[str, list[tuple[float, float]]] = {"input": [], "output": []}
-    for number, row in enumerate(_rows(path), 2):
+    for number, row in enumerate(_rows(path, "lengths"), 2):
         kind = row.get("kind", "")
         if kind not in found:
             raise InvalidValue(f"{path.name} row {number} kind", kind, "give input or output")
@@ -132,14 +132,14 @@ def read_lengths(path: Path | str) -> tuple[Lengths, Lengths]:
     return isl, osl
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path, field: str) -> list[dict[str, str]]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
         return list(csv.DictReader(text.splitlines()))
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is not a whole CSV"
-        raise InvalidValue("rates", path, f"the file cannot be read: {reason}") from None
+        raise InvalidValue(field, path, f"the file cannot be read: {reason}") from None
 
 
 def _number(path: Path, row_number: int, row: dict[str, str], column: str) -> float:

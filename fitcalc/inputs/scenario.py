@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -12,14 +11,11 @@ from pydantic import Field, model_validator
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.context import request_length
 from fitcalc.inputs.engine import EngineArgs
-from fitcalc.inputs.lengths import Lengths
 from fitcalc.inputs.question import Question
 from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.toml_file import Table, lengths_of, read_toml, tokens_of
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.units import MIB, parse_tokens
 
-Table = Mapping[str, object]
-_MOST_BYTES = MIB
 _SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
 
 
@@ -89,7 +85,7 @@ def read_scenario(path: Path) -> Scenario:
     Raises:
         InvalidValue: the file cannot be read, or a section or a field makes no sense.
     """
-    table = _toml(path)
+    table, _ = read_toml(path, "scenario")
     unknown = sorted(set(table) - set(_SECTIONS))
     if unknown:
         raise InvalidValue(str(path), f"[{unknown[0]}]", f"use the sections {', '.join(_SECTIONS)}")
@@ -105,21 +101,6 @@ def read_scenario(path: Path) -> Scenario:
         deployment=None if deployment is None else Deployment(**deployment),
         plan=None if limits is None else PlanLimits(**limits),
     )
-
-
-def _toml(path: Path) -> Table:
-    fix = "give a readable TOML file of at most 1 MiB"
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InvalidValue("scenario", path, fix)
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError):
-        raise InvalidValue("scenario", path, fix) from None
-    except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        raise InvalidValue(
-            "scenario", path, f"mend the TOML: {said[:1].lower()}{said[1:]}"
-        ) from None
 
 
 def _section(table: Table, name: str) -> dict[str, object]:
@@ -146,22 +127,8 @@ def _traffic(fields: dict[str, object]) -> tuple[Traffic, int | None]:
     """Read the load and the longest request; ``ctx`` stands for what isl and osl leave open."""
     lengths = {name: fields.pop(name, None) for name in ("ctx", "isl", "osl")}
     if any(isinstance(value, Mapping) for value in lengths.values()):
-        ctx = _tokens("ctx", lengths["ctx"])
-        shapes = {name: _shape(name, lengths[name]) for name in ("isl", "osl")}
+        ctx = tokens_of("ctx", lengths["ctx"])
+        shapes = {name: lengths_of(name, lengths[name]) for name in ("isl", "osl")}
         return Traffic(**shapes, **fields), ctx
-    found = request_length(*(_tokens(name, value) for name, value in lengths.items()))
+    found = request_length(*(tokens_of(name, value) for name, value in lengths.items()))
     return Traffic(isl=found.isl, osl=found.osl, **fields), found.longest
-
-
-def _tokens(field: str, value: object) -> int | None:
-    return None if value is None else parse_tokens(str(value), field)
-
-
-def _shape(field: str, value: object) -> Lengths:
-    """Read a length: a number, or a table such as { kind = "uniform", low = 1, high = 9 }."""
-    if isinstance(value, Mapping):
-        return Lengths(**cast("dict[str, object]", value))
-    tokens = _tokens(field, value)
-    if tokens is None:
-        raise InvalidValue(field, None, "give both isl and osl where one is a distribution")
-    return Lengths.fixed(tokens)

@@ -35,6 +35,7 @@ class Trace:
         priority: vLLM's priority, lower runs first; ``None`` = all alike.
         session: Conversation that each request belongs to; ``None`` = not known.
         kind: Which of several classes of traffic each request is of; ``None`` = one class.
+        kind_names: What those classes are called.
         skipped: Rows of the file that were passed over because they make no sense. [1]
     """
 
@@ -46,6 +47,7 @@ class Trace:
     priority: Tokens | None = None
     session: Tokens | None = None
     kind: Tokens | None = None
+    kind_names: tuple[str, ...] = ()
     skipped: int = 0
 
     def __post_init__(self) -> None:
@@ -113,8 +115,9 @@ class Trace:
     ) -> Self:
         """Draw requests: Gamma gaps for an open loop, all at 0 s for a closed one.
 
-        Gaps have shape ``burstiness`` and mean 1/qps, as in vLLM's benchmarks/serve.py. Times,
-        inputs and outputs come from streams of their own, so that another rate keeps the lengths.
+        Gaps have shape ``burstiness`` and mean 1/qps, scaled so that the last request comes on
+        time, as in vllm/benchmarks/serve.py (``get_request``). Times, inputs and outputs come from
+        streams of their own, so that another rate keeps the lengths.
 
         Args:
             traffic: The load.
@@ -132,6 +135,7 @@ class Trace:
         if traffic.qps is not None:
             scale = 1.0 / (traffic.qps * traffic.burstiness)
             gaps[1:] = streams[0].gamma(traffic.burstiness, scale, count - 1)
+            gaps *= (count - 1) / (traffic.qps * gaps.sum()) if gaps.any() else 0.0
         return cls(
             arrival_s=np.cumsum(gaps),
             isl=traffic.isl.sample(streams[1], count),
@@ -154,6 +158,8 @@ class Trace:
             priority=None if self.priority is None else self.priority[chosen],
             session=None if self.session is None else self.session[chosen],
             kind=None if self.kind is None else self.kind[chosen],
+            kind_names=self.kind_names,
+            skipped=self.skipped,
         )
 
 

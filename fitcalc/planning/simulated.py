@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fitcalc.answers import Limit, MemoryLedger, Prediction, Rejection
-from fitcalc.catalog.model import LayerKind
 from fitcalc.errors import InvalidValue
-from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.engine import EngineArgs, SchedulingPolicy
+from fitcalc.inputs.mixture import Mix
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
-from fitcalc.physics.kv_cache import KvLayout, kv_layout, num_blocks
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import time_shares
+from fitcalc.planning.scheduling import settings_of
 from fitcalc.planning.server import (
     beyond_length,
     interval_of,
@@ -26,7 +25,6 @@ from fitcalc.planning.server import (
     step_of,
 )
 from fitcalc.planning.setup import ModelName, Setup
-from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.engine import Progress
 from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.records import Records
@@ -37,7 +35,6 @@ DEFAULT_REQUESTS = 2000
 """Requests that an open loop runs where the traffic leaves it open. [1]"""
 _ROUNDS = 10
 """Requests a client of a closed loop sends where the traffic leaves it open. [1]"""
-_BLOCK = 16
 _MOST_REQUESTS = 1_000_000
 """Requests beyond which no confidence is worth the wait. [1]"""
 
@@ -65,8 +62,10 @@ def simulate(
     model: ModelName,
     gpu: str,
     engine: EngineArgs | None,
-    traffic_or_trace: Traffic | Trace,
+    traffic_or_trace: Traffic | Trace | Mix,
     *,
+    max_concurrency: int | None = None,
+    num_warmups: int = 0,
     seed: int = 0,
     replicas: int = 1,
     router: str = "round_robin",
@@ -78,7 +77,12 @@ def simulate(
         model: As in ``fit``.
         gpu: As in ``fit``.
         engine: vLLM's settings of each replica; open fields resolve as that vLLM would.
-        traffic_or_trace: A traffic (its requests are drawn) or a trace (they are given).
+        traffic_or_trace: A traffic or a mix of classes (requests are drawn) or a trace (they are
+            given).
+        max_concurrency: Requests under way at most; others are sent as answers end, and not
+            before their time (``vllm bench serve --max-concurrency``); ``None`` = any.
+        num_warmups: Copies of the first request served before the others and not counted
+            (``vllm bench serve --num-warmups``); they leave its prompt in the prefix cache.
         seed: Of the draw; the same seed gives the same answer.
         replicas: Servers behind the router; each data-parallel rank of one counts. [1]
         router: ``round_robin``, ``random``, ``least_requests``, ``least_kv_usage``, ``prefix`` or
@@ -96,6 +100,8 @@ def simulate(
         gpu,
         engine,
         traffic_or_trace,
+        max_concurrency=max_concurrency,
+        num_warmups=num_warmups,
         seed=seed,
         replicas=replicas,
         router=router,
@@ -108,8 +114,10 @@ def run_simulation(
     model: ModelName,
     gpu: str,
     engine: EngineArgs | None,
-    load: Traffic | Trace,
+    load: Traffic | Trace | Mix,
     *,
+    max_concurrency: int | None = None,
+    num_warmups: int = 0,
     seed: int = 0,
     replicas: int = 1,
     router: str = "round_robin",
@@ -124,6 +132,8 @@ def run_simulation(
         gpu: As in ``simulate``.
         engine: As in ``simulate``.
         load: As in ``simulate``.
+        max_concurrency: As in ``simulate``.
+        num_warmups: As in ``simulate``.
         seed: As in ``simulate``.
         replicas: As in ``simulate``.
         router: As in ``simulate``.
@@ -139,13 +149,13 @@ def run_simulation(
     if isinstance(started, Rejection):
         return started
     setup, ledger = started
-    if replicas < 1:
-        raise InvalidValue("replicas", replicas, "give a whole number above 0")
+    _check(setup, load, replicas, max_concurrency, num_warmups)
     if isinstance(load, Traffic):
         too_long = beyond_length(setup, load)
         if too_long is not None:
             return too_long
-    if until_ci is not None and not (isinstance(load, Traffic) and load.qps and 0 < until_ci < 1):
+    drawn = isinstance(load, Mix) or (isinstance(load, Traffic) and load.qps is not None)
+    if until_ci is not None and not (drawn and 0 < until_ci < 1):
         fix = "give a share such as 5%, with requests that are drawn at a rate"
         raise InvalidValue("until_ci", until_ci, fix)
     count = None
@@ -156,6 +166,8 @@ def run_simulation(
             ledger,
             load,
             trace,
+            max_concurrency=max_concurrency,
+            warmups=num_warmups,
             seed=seed,
             replicas=replicas * setup.engine.data_parallel_size,  # each rank schedules alone
             router=router,
@@ -165,12 +177,38 @@ def run_simulation(
         count = 2 * len(trace)
         if until_ci is None or p99_spread(seen.ttft_s) <= until_ci or count > _MOST_REQUESTS:
             break
-    settings = settings_of(setup, ledger, trace)
-    return Run(simulation(seen, seed=seed, slo=slo), seen, trace, settings, step_of(setup))
+    settings = settings_of(setup, ledger)
+    answer = simulation(seen, seed=seed, slo=slo, trace=trace)
+    return Run(answer, seen, trace, settings, step_of(setup))
+
+
+def _check(
+    setup: Setup,
+    load: Traffic | Trace | Mix,
+    replicas: int,
+    max_concurrency: int | None,
+    num_warmups: int,
+) -> None:
+    """Refuse loads that nobody can send.
+
+    Raises:
+        InvalidValue: it names what makes no sense.
+    """
+    if replicas < 1:
+        raise InvalidValue("replicas", replicas, "give a whole number above 0")
+    if num_warmups < 0:
+        raise InvalidValue("num_warmups", num_warmups, "give 0 or more")
+    if max_concurrency is not None and isinstance(load, Traffic) and load.qps is None:
+        fix = "leave it out; the traffic says its clients"
+        raise InvalidValue("max_concurrency", max_concurrency, fix)
+    ranks = {one.priority for one in load.classes} if isinstance(load, Mix) else ()
+    if len(ranks) > 1 and setup.engine.scheduling_policy is SchedulingPolicy.FCFS:
+        fix = "set it to priority, or give no class a priority"
+        raise InvalidValue("scheduling_policy", "fcfs", fix)
 
 
 def _requests(
-    setup: Setup, load: Traffic | Trace, *, seed: int, count: int | None = None
+    setup: Setup, load: Traffic | Trace | Mix, *, seed: int, count: int | None = None
 ) -> tuple[Trace, int]:
     """Return the requests to serve, and how many are too long for the server.
 
@@ -178,12 +216,14 @@ def _requests(
         InvalidValue: every request is too long.
     """
     if isinstance(load, Traffic):
-        return Trace.from_traffic(load, seed=seed, num_requests=count or _count(load)), 0
+        load = Trace.from_traffic(load, seed=seed, num_requests=count or _count(load))
+    elif isinstance(load, Mix):
+        load = load.draw(count or load.num_requests or DEFAULT_REQUESTS, seed=seed)
     longest = setup.engine.max_model_len
     fitting = np.flatnonzero(load.isl + load.osl <= longest)
     if not len(fitting):
         fix = f"give requests of at most max_model_len = {longest} tokens"
-        raise InvalidValue("trace", "only longer requests", fix)
+        raise InvalidValue("requests", "only longer ones", fix)
     if len(fitting) == len(load):
         return load, 0
     return load.part(fitting), len(load) - len(fitting)
@@ -222,21 +262,26 @@ def simulated_prediction(
 def _run(
     setup: Setup,
     ledger: MemoryLedger,
-    load: Traffic | Trace,
+    load: Traffic | Trace | Mix,
     trace: Trace,
     *,
+    max_concurrency: int | None = None,
+    warmups: int = 0,
     seed: int,
     replicas: int = 1,
     router: str = "round_robin",
     progress: Progress | None = None,
 ) -> Records:
-    traffic = load if isinstance(load, Traffic) else None
+    traffic = load.traffic if isinstance(load, Mix) else load
+    traffic = None if isinstance(traffic, Trace) else traffic
     caching = setup.engine.enable_prefix_caching
     return simulate_requests(
         step_of(setup),
         trace,
-        settings_of(setup, ledger, trace),
-        concurrency=traffic.concurrency if traffic else None,
+        settings_of(setup, ledger),
+        concurrency=max_concurrency or (traffic.concurrency if traffic else None),
+        paced=trace.span_s > 0,
+        warmups=warmups,
         tokenized_in_turn=True,
         prefix_hit=traffic.prefix_hit if traffic and caching else 0.0,
         prefix_tokens=traffic.prefix_tokens if traffic and caching else 0,
@@ -252,46 +297,3 @@ def _count(traffic: Traffic) -> int:
     if traffic.num_requests is not None:
         return traffic.num_requests
     return _ROUNDS * traffic.concurrency if traffic.concurrency else DEFAULT_REQUESTS
-
-
-def settings_of(setup: Setup, ledger: MemoryLedger, trace: Trace) -> SchedulerSettings:  # noqa: ARG001
-    """Return the scheduler's settings, with the blocks of each group of layers as vLLM lays out.
-
-    Prefix hits are found in one group of blocks; where kinds of layers differ they are given.
-    """
-    layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
-    rules = block_rules(layout)
-    plain = len(rules) == 1 and rules[0] == BlockRule(rules[0].block_size)
-    blocks = float(num_blocks(layout, ledger.kv_cache_bytes))
-    return SchedulerSettings(
-        max_num_seqs=setup.engine.max_num_seqs,
-        max_num_batched_tokens=setup.engine.max_num_batched_tokens,
-        num_gpu_blocks=max(2, int(blocks)),
-        block_size=min((r.block_size for r in rules if r.block_size), default=_BLOCK),
-        enable_chunked_prefill=setup.engine.enable_chunked_prefill,
-        async_scheduling=setup.engine.async_scheduling,
-        enable_prefix_caching=setup.engine.enable_prefix_caching,
-        policy=setup.engine.scheduling_policy,
-        max_num_active_seqs=setup.engine.max_num_active_seqs,
-        long_prefill_token_threshold=setup.engine.long_prefill_token_threshold,
-        prefill_schedule_interval=setup.engine.prefill_schedule_interval,
-        watermark=setup.engine.watermark,
-        block_rules=() if plain else rules,
-    )
-
-
-def block_rules(layout: KvLayout) -> tuple[BlockRule, ...]:
-    """Say how a sequence takes blocks in each kind of layers; equal groups make one rule."""
-    groups = Counter(g.cache for g in layout.groups)
-    rules: list[BlockRule] = []
-    for cache, count in groups.items():
-        size = cache.block_size * (layout.context_parallel if cache.window is None else 1)
-        if cache.kind is LayerKind.STATE:
-            rules.append(BlockRule.state(layout.state_blocks, count))
-        elif cache.kind is LayerKind.SLIDING and cache.window:
-            rules.append(BlockRule.sliding(size, cache.window, layout.max_in_flight, count))
-        elif cache.kind is LayerKind.CHUNKED and cache.window:
-            rules.append(BlockRule.chunked(size, cache.window, layout.max_in_flight, count))
-        else:
-            rules.append(BlockRule(size, count))
-    return tuple(rules)

@@ -42,13 +42,32 @@ def simulation_view(seen: Simulation, *, narrow: bool) -> Group:
     if seen.slo_met is not None and seen.goodput_requests_per_s is not None:
         good = number(seen.goodput_requests_per_s)
         lines.append(Text(f"{100 * seen.slo_met:.1f} % kept the promise: {good} good req/s."))
+    if seen.classes:
+        lines.append(classes_table(seen))
     if seen.replicas > 1:
         busy = ", ".join(f"{100 * share:.0f} %" for share in seen.utilization_by_replica)
         lines.append(Text(f"Busy, server by server: {busy}."))
     if seen.refused:
         refused = count(seen.refused, "request")
         lines.append(Text(f"{refused} longer than max_model_len would be refused.", style="yellow"))
+    if seen.skipped:
+        lines.append(Text(f"{count(seen.skipped, 'row')} of the file were passed over."))
     return Group(*lines)
+
+
+def classes_table(seen: Simulation) -> Table:
+    """Put the classes of a mix side by side."""
+    table = Table(title="Class by class", title_justify="left")
+    table.add_column("class")
+    columns = ("requests", "TTFT p50 ms", "TTFT p99", "TPOT p50", "TPOT p99", "E2E p99")
+    asked = seen.slo_met is not None
+    for name in (*columns, "kept") if asked else columns:
+        table.add_column(name, justify="right")
+    for one in seen.classes:
+        felt = (one.ttft_ms.p50, one.ttft_ms.p99, one.tpot_ms.p50, one.tpot_ms.p99, one.e2e_ms.p99)
+        row = [one.name, f"{one.num_requests:,}", *map(number, felt)]
+        table.add_row(*row, *([f"{100 * (one.slo_met or 0.0):.1f} %"] if asked else []))
+    return table
 
 
 def over_time_view(seen: Records, width: int) -> Table:

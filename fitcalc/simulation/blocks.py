@@ -141,6 +141,9 @@ class BlockPool:
         hit = self._hits[request] if self._hits else 0
         self.free += self.blocks(computed) - self._sharing(hit)
 
+    def warm_up(self, request: int, tokens: int) -> None:
+        """Take note that a request's prompt of so many tokens has been served before."""
+
     def ended(self, request: int) -> None:
         """Forget what only this request could have used again."""
 

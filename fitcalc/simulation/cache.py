@@ -138,6 +138,21 @@ class CachedBlockPool(BlockPool):
             if not span.users:
                 self._sleep(span)
 
+    def warm_up(self, request: int, tokens: int) -> None:
+        """Cache a prompt as if somebody had asked it before and left."""
+        left = min(tokens // self.block_size, self.free)
+        for key in self._keys(request):
+            if left < self._span:
+                break
+            self._spans[key] = [_Span(key, self._span, 0)]
+            left -= self._span
+        else:
+            if left:
+                self._spans[~request] = [_Span(~request, left, 0)]
+        for spans in reversed(self._spans.values()):
+            self._asleep[spans[0]] = None
+            self._sleeping += spans[0].blocks
+
     def ended(self, request: int) -> None:
         """Nobody else asks for the blocks that only this request knows; they sleep on."""
         self._spans.pop(~request, None)

@@ -55,6 +55,7 @@ class Engine:
         computed_elsewhere: bool = False,
         skip: bool = True,
         keep_steps: bool = True,
+        warm: bool = False,
         law: StepLaw | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class Engine:
             computed_elsewhere: Whether prompts come with their KV: all but the last token.
             skip: Whether to pass many steps at once.
             keep_steps: Whether ``timeline`` keeps the rows of steps.
+            warm: Whether the first request's prompt has been served before.
             law: Tables of ``model``, where they are written already.
             progress: Told the share of requests that have ended.
 
@@ -91,6 +93,8 @@ class Engine:
             )
         else:
             self._pool = _pool(trace, settings, prefix_hit, prefix_tokens)
+            if warm:
+                self._pool.warm_up(0, int(trace.isl[0]))
         _check(trace, settings, self._pool)
         law = law or law_of(model, trace, settings)
         self.diary = Diary(law)

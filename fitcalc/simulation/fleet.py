@@ -41,6 +41,8 @@ def simulate_requests(
     settings: SchedulerSettings,
     *,
     concurrency: int | None = None,
+    paced: bool = False,
+    warmups: int = 0,
     prefix_hit: float = 0.0,
     prefix_tokens: int = 0,
     replicas: int = 1,
@@ -58,6 +60,8 @@ def simulate_requests(
         trace: The requests.
         settings: vLLM's settings of each replica.
         concurrency: As in ``simulate_fleet``.
+        paced: As in ``simulate_fleet``.
+        warmups: As in ``simulate_fleet``.
         prefix_hit: As in ``simulate_fleet``.
         prefix_tokens: As in ``simulate_fleet``.
         replicas: Engines behind the router. [1]
@@ -78,6 +82,8 @@ def simulate_requests(
         [Replica(model, settings)] * replicas,
         trace,
         concurrency=concurrency,
+        paced=paced,
+        warmups=warmups,
         prefix_hit=prefix_hit,
         prefix_tokens=prefix_tokens,
         router=router,
@@ -95,6 +101,7 @@ def simulate_fleet(
     *,
     concurrency: int | None = None,
     paced: bool = False,
+    warmups: int = 0,
     prefix_hit: float = 0.0,
     prefix_tokens: int = 0,
     router: str = Router.ROUND_ROBIN,
@@ -114,6 +121,8 @@ def simulate_fleet(
         concurrency: Clients of a closed loop, all starting at 0 s, each sending the next request
             as its answer ends (``vllm bench serve --max-concurrency``); ``None`` = open loop.
         paced: Whether those clients send no request before its arrival (``--request-rate``).
+        warmups: Copies of the first request that each replica in turn has served before
+            (``--num-warmups``); they leave its prompt in the prefix cache and are not counted.
         prefix_hit: Share of each prompt that the prefix cache serves. [1]
         prefix_tokens: Tokens at the start of every prompt that all share. [tokens]
         router: How requests are spread; clients of a closed loop always in turn.
@@ -141,7 +150,7 @@ def simulate_fleet(
     frontend = np.array(outside, dtype=np.float64)
     if computed_elsewhere:
         frontend = np.zeros(count)
-    if concurrency is not None and tokenized_in_turn:
+    if concurrency is not None and tokenized_in_turn and not paced:
         tokenizing = frontend - np.asarray(model.frontend_s(0.0))
         frontend += tokenizing_waits(tokenizing[:concurrency], count, replicas)
     delays = frontend if frontend_delays else np.zeros(count)
@@ -161,6 +170,7 @@ def simulate_fleet(
             computed_elsewhere=computed_elsewhere,
             skip=skip,
             keep_steps=False,
+            warm=replica < warmups,
             law=laws[id(one)],
             progress=progress,
         )

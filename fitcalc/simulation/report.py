@@ -9,8 +9,21 @@ from numpy.typing import NDArray
 
 from fitcalc.answers import Bottleneck, Calibrated, Interval, Percentiles, Prediction, Row
 from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.trace import Trace
 from fitcalc.simulation.records import Records
 from fitcalc.units import MILLI, Array
+
+
+class ClassFelt(Row):
+    """What the users of one class felt: its requests alone, fields as in ``Simulation``."""
+
+    name: str
+    num_requests: int
+    ttft_ms: Percentiles
+    tpot_ms: Percentiles
+    e2e_ms: Percentiles
+    queue_ms: Percentiles
+    slo_met: float | None = None
 
 
 class Simulation(Row):
@@ -19,8 +32,9 @@ class Simulation(Row):
     ``queue_ms`` reaching the scheduler to the first step; ``steady_batch`` and ``kv_cache_usage``
     time means of one replica; ``utilization`` share of the time in steps; ``cached_share`` prompt
     tokens from the prefix cache; ``slo_met`` share of the requests within the SLO,
-    ``goodput_requests_per_s`` their rate; ``refused`` requests too long for the
-    server; the other fields as in ``Prediction``, rates of all replicas.
+    ``goodput_requests_per_s`` their rate; ``refused`` requests too long for the server;
+    ``skipped`` rows of the file passed over; ``classes`` each class of a mix by itself; the other
+    fields as in ``Prediction``, rates of all replicas.
     """
 
     stable: bool
@@ -46,6 +60,8 @@ class Simulation(Row):
     goodput_requests_per_s: float | None = None
     slo_met: float | None = None
     refused: int = 0
+    skipped: int = 0
+    classes: tuple[ClassFelt, ...] = ()
 
     def prediction(
         self,
@@ -78,13 +94,16 @@ class Simulation(Row):
         )
 
 
-def simulation(seen: Records, *, seed: int = 0, slo: Slo | None = None) -> Simulation:
+def simulation(
+    seen: Records, *, seed: int = 0, slo: Slo | None = None, trace: Trace | None = None
+) -> Simulation:
     """Summarise records as ``vllm bench serve`` does: means and percentiles over all requests.
 
     Args:
         seen: What the simulation saw.
         seed: The seed that drew the requests, for the answer to name.
         slo: What counts as good; ``None`` = not asked.
+        trace: The requests, which may be of several classes.
     """
     duration = seen.duration_s
     good = None if slo is None else good_requests(seen, slo)
@@ -113,7 +132,31 @@ def simulation(seen: Records, *, seed: int = 0, slo: Slo | None = None) -> Simul
         goodput_requests_per_s=None if good is None else int(good.sum()) / duration,
         slo_met=None if good is None else float(good.mean()),
         refused=seen.refused,
+        skipped=trace.skipped if trace else 0,
+        classes=_by_class(seen, trace, slo) if trace else (),
     )
+
+
+def _by_class(seen: Records, trace: Trace, slo: Slo | None) -> tuple[ClassFelt, ...]:
+    """Summarise each class of a mix that has a request; gaps are not known by class."""
+    if trace.kind is None:
+        return ()
+    found: list[ClassFelt] = []
+    for number, name in enumerate(trace.kind_names):
+        part = seen.part(np.flatnonzero(trace.kind == number))
+        if not len(part.isl):
+            continue
+        one = ClassFelt(
+            name=name,
+            num_requests=len(part.isl),
+            ttft_ms=percentiles(part.ttft_s),
+            tpot_ms=percentiles(part.tpot_s),
+            e2e_ms=percentiles(part.e2e_s),
+            queue_ms=percentiles(part.queue_s),
+            slo_met=None if slo is None else float(good_requests(part, slo).mean()),
+        )
+        found.append(one)
+    return tuple(found)
 
 
 def good_requests(seen: Records, slo: Slo) -> NDArray[np.bool_]:
@@ -207,6 +250,8 @@ def is_stable(seen: Records) -> bool:
     if not seen.open_loop:
         return True
     first, last = float(seen.arrival_s.min()), float(seen.arrival_s.max())
+    if first == last:  # all at once: there is no rate to keep up with
+        return True
     middle = (first + last) / 2.0
     early = seen.arrival_s <= middle
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fitcalc.errors import InvalidValue
-from fitcalc.inputs.mixture import TrafficClass, mixture, with_rates
+from fitcalc.inputs.mixture import Mix, TrafficClass
 from fitcalc.inputs.rates import Rates, read_lengths
 from fitcalc.inputs.traffic import Traffic
 
@@ -71,14 +71,14 @@ def test_servegens_files_load(name: str) -> None:
         assert isl.mean == pytest.approx(1268, rel=0.05)
         assert osl.mean == pytest.approx(1527, rel=0.05)
     traffic = Traffic(qps=rates.mean_per_s, isl=isl, osl=osl)
-    trace = with_rates(traffic, rates, num_requests=2000, seed=3)
+    trace = Mix((TrafficClass(traffic, shape=rates),)).draw(2000, seed=3)
     assert len(trace) == 2000
 
 
 def test_classes_mix_at_their_rates() -> None:
     chat = TrafficClass(Traffic(qps=9, isl=500, osl=100), priority=1)
     code = TrafficClass(Traffic(qps=1, isl=4000, osl=20))
-    trace = mixture([chat, code], num_requests=5000, seed=1)
+    trace = Mix((chat, code)).draw(5000, seed=1)
     assert trace.kind is not None
     assert trace.priority is not None
     assert np.mean(trace.kind == 0) == pytest.approx(0.9, abs=0.02)
@@ -86,6 +86,6 @@ def test_classes_mix_at_their_rates() -> None:
     assert set(trace.priority[trace.kind == 0].tolist()) == {1}
     assert trace.qps == pytest.approx(10, rel=0.05)
     with pytest.raises(InvalidValue, match="classes"):
-        mixture([], num_requests=1)
+        Mix(())
     with pytest.raises(InvalidValue, match="concurrency"):
-        mixture([TrafficClass(Traffic(concurrency=3, isl=5, osl=5))], num_requests=1)
+        Mix((TrafficClass(Traffic(concurrency=3, isl=5, osl=5)),))
