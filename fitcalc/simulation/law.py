@@ -7,16 +7,19 @@ rows, decode attention on the mean context and prefill attention on the pairs a 
     T(d, c, n, w, k) = B(d) + d a(c/d) + [X(d+n) - X(d) + H(d+k) - H(d) + n g(w/n)] / stages
 
 Tokens, rows and contexts are whole numbers, so the tables hold every value there is; between two
-mean contexts the line is straight. A law that is not such a sum is asked directly.
+mean contexts the line is straight. Outside CUDA graphs no step is shorter than its launches. A law
+that is neither is asked directly.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from fitcalc.physics.step import StepTimes
+from fitcalc.physics.launch import host_s
+from fitcalc.physics.step import StepModel, StepTimes
 from fitcalc.units import Array, Values
 
 _WORST = 1e-5
@@ -168,6 +171,46 @@ class TabledLaw:
         return np.asarray(base[batch] + share[batch] * grown)
 
 
+class FlooredLaw:
+    """A step law whose steps last no less than the host takes to launch them."""
+
+    def __init__(self, device: StepLaw, floor_s: float) -> None:
+        """Put a floor under the device's own time. [s]"""
+        self._device = device
+        self._floor = floor_s
+
+    def mixed_s(self, decodes: int, context: int, tokens: int, work: float, prompts: int) -> float:
+        """Time of one step. [s]"""
+        return max(self._device.mixed_s(decodes, context, tokens, work, prompts), self._floor)
+
+    def decode_s(self, decodes: int, context: int, count: int) -> float:
+        """Time of ``count`` decode-only steps; they only get longer. [s]"""
+        below, above = 0, count
+        while below < above:
+            middle = (below + above) // 2
+            if self._device.decode_s(decodes, context + decodes * middle, 1) < self._floor:
+                below = middle + 1
+            else:
+                above = middle
+        rest = self._device.decode_s(decodes, context + decodes * below, count - below)
+        return below * self._floor + (rest if below < count else 0.0)
+
+    def steps_in(self, decodes: int, context: int, span_s: float, most: int) -> int:
+        """Fewest decode-only steps that last at least ``span_s``. [1]"""
+        low, high = 0, max(most, 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.decode_s(decodes, context, middle) < span_s:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def durations_s(self, decodes: Array, contexts: Array) -> Array:
+        """Time of each of many decode-only steps. [s]"""
+        return np.maximum(self._device.durations_s(decodes, contexts), self._floor)
+
+
 def step_law(model: StepTimes, *, sequences: int, tokens: int, longest: int) -> StepLaw:
     """Tables of a step law where it is a sum of such parts, else the law itself.
 
@@ -177,6 +220,12 @@ def step_law(model: StepTimes, *, sequences: int, tokens: int, longest: int) -> 
         tokens: Most tokens of a step. [tokens]
         longest: Longest sequence. [tokens]
     """
+    if isinstance(model, StepModel) and np.all(np.asarray(model.launch.kernels) > 0):
+        if np.any(np.asarray(model.stages) > 1.0):
+            return AskedLaw(model)
+        device = replace(model, launch=model.launch._replace(kernels=0.0))
+        law = step_law(device, sequences=sequences, tokens=tokens, longest=longest)
+        return FlooredLaw(law, float(host_s(model.launch)))
     tabled = TabledLaw(model, sequences=sequences, tokens=tokens, longest=longest)
     draw = np.random.default_rng(0)
     batch = draw.integers(0, sequences + 1, _PROBES)
