@@ -31,7 +31,7 @@ from fitcalc.physics.kernels import (
 from fitcalc.units import MICRO, MILLI, Array
 
 Values = Mapping[str, float]
-FRACTION = Start(0.7, 0.02, 1.0)
+FRACTION = Start(0.7, 1e-3, 1.0)
 FLOOR = Start(5e-6, 1e-7, 3e-4)
 
 
@@ -125,7 +125,7 @@ def fit_attention_prefill(rows: Table, peak_flops: float) -> Fit:
         return np.asarray(attention_prefill_s(pairs, batch * isl, heads, head_dim, law))
 
     starts = {
-        "eta_flops": Start(0.5, 0.02, 2.0),
+        "eta_flops": Start(0.5, 1e-3, 2.0),
         "t0_s": Start(2e-5, 1e-6, 5e-4),
         "length_half": Start(300.0, 1.0, 8192.0),
         "heads_half": Start(4.0, 0.01, 64.0),

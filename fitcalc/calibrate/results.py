@@ -48,9 +48,9 @@ def number(value: float, name: str) -> str:
     return f"{scaled:.{DIGITS}g}" if math.isfinite(scaled) else "nan"
 
 
-def to_toml(gpu: str, source: str, results: Sequence[Result]) -> str:
+def to_toml(gpu: str, source: str, results: Sequence[Result], header: str = HEADER) -> str:
     """Write all laws of one GPU."""
-    lines = [HEADER, f'gpu = "{gpu}"', f'source = "{source}"']
+    lines = [header, f'gpu = "{gpu}"', f'source = "{source}"']
     for law in dict.fromkeys(result.law for result in results):
         rows = [result for result in results if result.law == law]
         names = tuple(rows[0].fit.values)

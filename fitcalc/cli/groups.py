@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
@@ -75,3 +76,16 @@ def with_calibration(command: Callable[..., int]) -> Callable[..., int]:
     signature = own.replace(parameters=parameters)
     calibrated.__signature__ = signature  # type: ignore[attr-defined]
     return calibrated
+
+
+def without_calibration(command: Callable[..., int]) -> Callable[..., int]:
+    """Run a command on the shipped tables alone, whatever the environment names."""
+
+    @wraps(command)
+    def shipped(**values: object) -> int:
+        from fitcalc.catalog import own
+
+        with own.calibration(None):
+            return command(**values)
+
+    return shipped

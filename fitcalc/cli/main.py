@@ -10,7 +10,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from fitcalc.cli.groups import with_calibration
+from fitcalc.cli.groups import with_calibration, without_calibration
 from fitcalc.errors import FitcalcError, TableError
 
 WRONG_QUESTION = 2
@@ -32,7 +32,7 @@ COMMANDS = {
 }
 """Each command: the module that holds it, and its help."""
 UNCALIBRATED = {"models", "calibrate"}
-"""Commands that use no coefficients."""
+"""Commands that take nobody's own coefficients."""
 
 
 def build(asked: str | None) -> typer.Typer:
@@ -55,7 +55,7 @@ def build(asked: str | None) -> typer.Typer:
 
 def _command(module: str, name: str) -> Callable[..., int]:
     command: Callable[..., int] = getattr(import_module(f"fitcalc.cli.{module}"), name)
-    return command if name in UNCALIBRATED else with_calibration(command)
+    return (without_calibration if name in UNCALIBRATED else with_calibration)(command)
 
 
 def _show_version(wanted: bool) -> None:

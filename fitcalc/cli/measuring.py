@@ -1,4 +1,4 @@
-"""Measure the device at hand: minutes of kernels, written row by row into a folder of its own."""
+"""Measure the device at hand, row by row into a folder of its own, and fit what stands there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fitcalc.cli.answer import ANSWERED, show, write_json
+from fitcalc.cli.own_fit import fitted_or_why, view
 from fitcalc.cli.progress import progress
 from fitcalc.errors import InvalidValue
 from fitcalc.units import is_finite_positive
@@ -28,7 +29,7 @@ SECONDS_PER_MINUTE = 60.0
 def measure_device(
     name: str, out: Path | None, minutes: float, only: Sequence[str], *, as_json: bool
 ) -> int:
-    """Measure what the device's folder lacks, and say what stands in it."""
+    """Measure what the device's folder lacks, say what stands in it, and fit it."""
     if not is_finite_positive(minutes):
         raise InvalidValue("minutes", minutes, "give a time above 0")
     if find_spec("torch") is None:
@@ -38,10 +39,16 @@ def measure_device(
     device = open_device(name)
     folder = out or FOLDER / device.system
     outcome = _measure(device, folder, minutes * SECONDS_PER_MINUTE, only)
+    found, why = fitted_or_why(folder)
     if as_json:
-        write_json(_part(device, folder, outcome))
+        part = _part(device, folder, outcome)
+        fit = None if found is None else found.model_dump(mode="json")
+        write_json({**part, "not_fitted": why or None, "calibration": fit})
     else:
-        show(lambda _: _view(device, folder, outcome))
+        from rich.console import Group
+
+        show(lambda width: Group(_view(device, folder, outcome), "",
+                                 why if found is None else view(found, width)))  # fmt: skip
     return ANSWERED
 
 

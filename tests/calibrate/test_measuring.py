@@ -75,7 +75,7 @@ def test_whoever_interrupts_is_told_how_to_go_on(
         (("--device", "tpu"), "give cpu, or cuda:0"),
         (("--device", "cpu", "--only", "gem5"), "use one of bandwidth"),
         (("--device", "cpu", "--minutes", "0"), "give a time above 0"),
-        (("--device", "cpu", "--runs", "x"), "leave out --from-tables"),
+        (("--device", "cpu", "--runs", "x"), "leave out --fit, --from-tables"),
         (("--minutes", "3"), "by --device"),
     ],
 )

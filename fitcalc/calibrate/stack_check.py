@@ -1,0 +1,163 @@
+"""End to end: steps of a whole small transformer, predicted from kernels timed alone.
+
+``stack.csv`` holds a small Llama in plain torch: what a layer computes is vLLM's, what lies
+between is not fused as vLLM fuses it, and there is no scheduler. So the ``StepModel`` of plans is
+asked for its matrix products and attention, and the rest is counted as torch runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fitcalc.answers import Rejection
+from fitcalc.calibrate.tables import Table
+from fitcalc.catalog.efficiency import Efficiency, load_efficiency
+from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.model import LlmModel, load_model
+from fitcalc.errors import FitcalcError
+from fitcalc.inputs.engine import EngineArgs
+from fitcalc.physics.host import serving
+from fitcalc.physics.kernels import ACTIVATION_BYTES
+from fitcalc.physics.step import StepModel
+from fitcalc.physics.terms import GlueTerm
+from fitcalc.planning.calibrated import StepCheck
+from fitcalc.planning.server import step_of
+from fitcalc.planning.setup import set_up
+from fitcalc.units import MICRO, MILLI
+
+KERNELS_PER_LAYER, KERNELS_AROUND = 15.0, 3.0
+"""Kernels beside products and attention: 2 norms, 6 of the rotary embedding, 3 of the cache and the
+activation, 4 adds and copies; embedding, norm and argmax around all layers
+(``fitcalc.calibrate.bench.stack``). [1]"""
+NORMS_AND_ADDS, ROTARY, CACHE, ACTIVATION = 10.0, 10.0, 4.0, 5.0
+"""Elements that they read and write of the residual, the heads that turn, the KV heads and the
+MLP. [1]"""
+LAWS = {
+    "gemm": "gemm", "lm_head": "gemm", "attention_decode": "attention_decode",
+    "attention_prefill": "attention_prefill", "glue": "glue",
+}  # fmt: skip
+"""Parts of a step, and the law whose residuals they carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A small Llama: Hugging Face's words for its sizes."""
+
+    num_hidden_layers: int
+    hidden_size: int
+    intermediate_size: int
+    vocab_size: int
+    num_heads: int
+    kv_heads: int
+    head_dim: int
+
+    def model(self) -> LlmModel:
+        """Return it as fitcalc knows models."""
+        return load_model(
+            {
+                "architectures": ["LlamaForCausalLM"],
+                "model_type": "llama",
+                "torch_dtype": "bfloat16",
+                "max_position_embeddings": 131072,
+                "hidden_size": self.hidden_size,
+                "intermediate_size": self.intermediate_size,
+                "num_hidden_layers": self.num_hidden_layers,
+                "num_attention_heads": self.num_heads,
+                "num_key_value_heads": self.kv_heads,
+                "head_dim": self.head_dim,
+                "vocab_size": self.vocab_size,
+                "tie_word_embeddings": False,
+            }
+        )
+
+
+def check_steps(gpu: Gpu, table: Table) -> tuple[StepCheck, ...]:
+    """Predict every measured step of ``stack.csv`` with the coefficients in force."""
+    return tuple(_checks(gpu, table.equal("dtype", "bfloat16")))
+
+
+def _checks(gpu: Gpu, table: Table) -> Iterator[StepCheck]:
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "num_heads",
+             "kv_heads", "head_dim", "batch_size", "ctx")  # fmt: skip
+    sizes = zip(*(table.number(name).astype(int).tolist() for name in names), strict=True)
+    times = (table.number("latency_us") * MICRO).tolist()
+    laws = load_efficiency(gpu)
+    for phase, found, measured in zip(table.text("phase").tolist(), sizes, times, strict=True):
+        *shape, batch, ctx = found
+        parts = predicted_parts(gpu, Shape(*shape), str(phase), batch, ctx)
+        total, (low, high) = sum(parts.values()), interval(parts, laws)
+        yield StepCheck(
+            phase=str(phase),
+            batch_size=batch,
+            ctx=ctx,
+            measured_ms=measured / MILLI,
+            predicted_ms=total / MILLI,
+            interval_ms=(low / MILLI, high / MILLI),
+            inside=low <= measured <= high,
+        )
+
+
+def predicted_parts(
+    gpu: Gpu, shape: Shape, phase: str, batch: int, ctx: int
+) -> Mapping[str, float]:
+    """Time of each part of a step: ``decode`` of one token each, or ``prefill`` of ctx. [s]"""
+    step = torch_step(gpu, shape)
+    if phase == "decode":
+        parts = step.breakdown(batch, batch * ctx)
+    else:
+        parts = step.breakdown(0.0, 0.0, batch * ctx, batch * ctx**2 / 2.0, batch)
+    return {name: float(parts[name]) for name in LAWS if name in parts}
+
+
+def torch_step(gpu: Gpu, shape: Shape) -> StepModel:
+    """Return the step of a model without scheduler, fused kernels or a warm chip's lower clock."""
+    setup = set_up(shape.model(), gpu, EngineArgs())
+    if isinstance(setup, Rejection):
+        raise FitcalcError(f"measurements stack.csv: {setup.reason}.")
+    step = step_of(setup)
+    law = step.gemms.law
+    burst = law._replace(eta_flops=law.eta_flops / serving().clock)
+    return replace(step, gemms=step.gemms._replace(law=burst), glue=_glue(step, shape))
+
+
+def _glue(step: StepModel, shape: Shape) -> GlueTerm:
+    turned = (shape.num_heads + shape.kv_heads) * shape.head_dim
+    elements = (
+        NORMS_AND_ADDS * shape.hidden_size
+        + ROTARY * turned
+        + CACHE * shape.kv_heads * shape.head_dim
+        + ACTIVATION * shape.intermediate_size
+    )
+    return step.glue._replace(
+        token_bytes=ACTIVATION_BYTES * shape.num_hidden_layers * elements,
+        row_bytes=ACTIVATION_BYTES * shape.vocab_size,
+        kernels=KERNELS_PER_LAYER * shape.num_hidden_layers + KERNELS_AROUND,
+    )
+
+
+def interval(parts: Mapping[str, float], laws: Efficiency) -> tuple[float, float]:
+    r"""Return the 80 % interval of a step from the residuals of its kernels' fits. [s]
+
+    All kernels of one law are taken to be off together, different laws independently:
+    $T + \sum_i t_i (r_{50,i} - 1) \pm \sqrt{\sum_i (t_i (r_{90,i} - r_{50,i}))^2}$, and with the
+    10 % point below. It holds what the fit leaves of single kernels, and the noise of their
+    timing; not what a step has beside them.
+    """
+    fitted = {
+        "gemm": laws.gemm["bf16"].coefficients,
+        "attention_decode": laws.attention_decode["bf16"].coefficients,
+        "attention_prefill": laws.attention_prefill["bf16"].coefficients,
+        "glue": laws.glue.coefficients,
+    }
+    by_law: dict[str, float] = {}
+    for name, seconds in parts.items():
+        by_law[LAWS[name]] = by_law.get(LAWS[name], 0.0) + seconds
+    times = np.array(list(by_law.values()))
+    low, middle, high = np.array([fitted[law].residual for law in by_law]).T
+    centre = float(times @ middle)
+    below = float(np.hypot.reduce(times * (middle - low)))
+    above = float(np.hypot.reduce(times * (high - middle)))
+    return centre - below, centre + above
