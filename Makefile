@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard \
-	calibrate conformance clean
+	calibrate accuracy conformance clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ dashboard: $(VENV)/.dev ## Open the dashboard
 
 calibrate: $(VENV)/.dev ## Rebuild calibration/results: make calibrate TABLES=dir RUNS=dir MEMORY=dir
 	$(BIN)/fitcalc calibrate --from-tables '$(TABLES)' --runs '$(RUNS)' --memory '$(MEMORY)'
+
+accuracy: $(VENV)/.dev ## Rewrite docs/accuracy.md: make accuracy RUNS=dir MEMORY=dir
+	$(BIN)/fitcalc validate --silicon '$(RUNS)' --memory '$(MEMORY)' --write
 
 clean: ## Remove what was installed and what tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \

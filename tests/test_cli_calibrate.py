@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from fitcalc.cli.main import run
+
+LOGS = Path(os.environ.get("FITCALC_SHARED", Path(__file__).parents[2] / "shared")) / "memory"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -42,3 +46,32 @@ def test_what_is_fitted_upon_results_is_not_written_elsewhere(
 ) -> None:
     words = ("calibrate", "--runs", str(tmp_path), "--out", str(tmp_path))
     assert "leave it out" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("option", ["--silicon", "--memory"])
+def test_validate_needs_measurements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert "--silicon" in refused(capsys, "validate")
+    assert str(tmp_path) in refused(capsys, "validate", option, str(tmp_path))
+
+
+def test_details_are_of_serving_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("validate", "--memory", str(tmp_path), "--out", str(tmp_path))
+    assert "it needs --silicon" in refused(capsys, *words)
+
+
+def test_a_missing_library_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitcalc.cli.measurements.find_spec", lambda _: None)
+    for words in (("validate", "--silicon"), ("calibrate", "--runs")):
+        assert "pip install 'fitcalc[calibrate]'" in refused(capsys, *words, str(tmp_path))
+
+
+@pytest.mark.skipif(not LOGS.is_dir(), reason=f"needs the start-up logs at {LOGS}")
+def test_errors_of_memory_are_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", "--memory", str(LOGS), "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert len(json.loads(said.out)["memory"]) >= 30

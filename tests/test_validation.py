@@ -15,9 +15,10 @@ import pytest
 
 from fitcalc.answers import Calibrated, Prediction
 from fitcalc.calibrate.host import fit_serving, to_toml
+from fitcalc.calibrate.intervals import LEVEL, half_width
 from fitcalc.calibrate.runs import Run, engine_args, read_runs
 from fitcalc.calibrate.serving import Runs, schedules, tabled
-from fitcalc.calibrate.validate import as_unmeasured, left_out
+from fitcalc.calibrate.validate import FOLDS, as_unmeasured, folds, left_out
 from fitcalc.catalog.accuracy import spread
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.lengths import Lengths
@@ -112,6 +113,45 @@ def test_intervals_hold_the_prediction_and_widen_with_ignorance() -> None:
             )
 
 
+def test_loads_of_one_server_and_lengths_are_left_out_together() -> None:
+    runs = synthetic().runs
+    dealt = folds(runs)
+    kinds: dict[tuple[int, float], set[str]] = {}
+    for run, fold in zip(runs, dealt.tolist(), strict=True):
+        key = run.setup.engine.tensor_parallel_size, run.traffic.isl.mean
+        kinds.setdefault(key, set()).add(fold)
+    assert all(len(found) == 1 for found in kinds.values())
+    assert len(set(dealt.tolist())) == FOLDS
+
+
+@pytest.mark.parametrize("cells", [3, 7])
+@pytest.mark.parametrize("between", [0.0, 0.7, 2.0])
+def test_an_interval_holds_its_share_of_runs_of_a_new_server(cells: int, between: float) -> None:
+    """Residuals of known variances, between cells and within: the truth is the level itself."""
+    rng = np.random.default_rng(0)
+    names = np.repeat(np.arange(cells).astype(np.str_), 20)
+    held = []
+    for _ in range(300):
+        seen = np.repeat(rng.normal(0.0, between, cells), 20) + rng.normal(0.0, 1.0, 20 * cells)
+        new = rng.normal(0.0, between) + rng.normal(0.0, 1.0, 20)
+        held.append(np.mean(np.abs(new) <= half_width(seen, names)))
+    assert np.mean(held) == pytest.approx(LEVEL, abs=0.05)
+
+
+def test_the_page_tells_of_the_intervals_that_users_get() -> None:
+    """And that intervals made alike hold 70 to 90 % of the runs on GPUs that they did not see."""
+    page = (Path(__file__).parents[1] / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    table = page.partition("## Intervals")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 6
+    for kind, family, *cells in rows[1:]:
+        for metric, (ends, _, held) in {"tpot": cells[:3], "ttft": cells[3:]}.items():
+            said = spread(metric, Calibrated(kind), is_moe=family == "MoE")
+            told = [float(end.rstrip("%")) / 100.0 + 1.0 for end in ends.split(" to ")]
+            assert told == pytest.approx([said.low, said.high], abs=0.006)
+            assert 70 <= int(held.rstrip("%")) <= 90
+
+
 @measured_runs
 def test_every_measured_run_can_be_read() -> None:
     runs = read_runs(RUNS)
@@ -139,7 +179,8 @@ def test_errors_on_measured_runs_do_not_grow() -> None:
     assert found["tpot", "moe"] < 0.08, found
     assert found["ttft", "dense"] < 0.14, found
     assert found["ttft", "moe"] < 0.15, found
-    apart = left_out(table, table, lambda run: run.gpu)
+    gpus = np.array([run.gpu for run in runs])
+    (apart,) = left_out({Calibrated.MEASURED: (table,)}, gpus)[Calibrated.MEASURED]
     assert np.abs(apart.tpot - 1.0).mean() < 0.09
 
 

@@ -1,34 +1,26 @@
-"""How far memory lies from vLLM's start-up logs: the section "Memory" of docs/accuracy.md.
-
-``python -m fitcalc.calibrate.memory_page DIR``, where DIR holds startup.csv.
-"""
+"""How far memory lies from vLLM's start-up logs: the section "Memory" of docs/accuracy.md."""
 
 from __future__ import annotations
 
 import math
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from fitcalc.answers import MemoryLedger
-from fitcalc.calibrate.starts import Start, read_starts
-from fitcalc.errors import FitcalcError, TableError
+from fitcalc.calibrate.accuracy_page import MEMORY, markdown
+from fitcalc.calibrate.accuracy_tables import Sheet
+from fitcalc.calibrate.starts import Start
 from fitcalc.inputs.engine import release
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.units import GIB
 
-PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
-HEADING = "## Memory"
-LEAD = f"""{HEADING}
+LEAD = f"""{MEMORY}
 
-Written by `python -m fitcalc.calibrate.memory_page DIR`. Memory available to the KV cache of a
+Memory available to the KV cache of a
 rank, against start-up logs of vLLM whose model, GPU and version are known; the overheads'
 coefficients are fitted to these logs (`calibration/results/memory.toml`). The layout of that memory
 in blocks equals vLLM 0.33's own planner on every case: [conformance.md](conformance.md).
 
-| vLLM | Logs | median error | largest error |
-|-|-|-|-|
 """
 
 
@@ -37,21 +29,27 @@ def errors_of(starts: Sequence[Start]) -> list[tuple[Start, float]]:
     return [(start, e) for start in starts if not math.isnan(e := _error(start))]
 
 
-def section(starts: Sequence[Start]) -> str:
-    """Return the section: errors by version, and the five worst logs."""
-    errors = errors_of(starts)
+def memory_sheet(errors: Sequence[tuple[Start, float]]) -> Sheet:
+    """Return the errors by version as a table."""
     by_version: dict[tuple[int, int], list[float]] = {}
     for start, error in errors:
         by_version.setdefault(release(start.engine.version), []).append(abs(error))
-    rows = [
-        f"| {major}.{minor} | {len(found)} | {statistics.median(found):.1%} | {max(found):.1%} |"
-        for (major, minor), found in sorted(by_version.items())
+    rows = [(f"{major}.{minor}", off) for (major, minor), off in sorted(by_version.items())]
+    rows.append(("all", [abs(error) for _, error in errors]))
+    words = [
+        (name, str(len(off)), f"{statistics.median(off):.1%}", f"{max(off):.1%}")
+        for name, off in rows
     ]
-    every = [abs(error) for _, error in errors]
-    rows.append(f"| **all** | {len(every)} | {statistics.median(every):.1%} | {max(every):.1%} |")
+    head = ("vLLM", "Logs", "median error", "largest error")
+    return Sheet("KV cache memory against start-up logs", head, words)
+
+
+def section(errors: Sequence[tuple[Start, float]]) -> str:
+    """Return the section: errors by version, and the five worst logs."""
     worst = sorted(errors, key=lambda one: -abs(one[1]))[:5]
     listed = [f"- {start.name}: {error:+.1%}" for start, error in worst]
-    return LEAD + "\n".join([*rows, "", "The five that are furthest off:", "", *listed, ""])
+    table = markdown(memory_sheet(errors))
+    return LEAD + "\n".join([table, "", "The five that are furthest off:", "", *listed, ""])
 
 
 def _error(start: Start) -> float:
@@ -64,26 +62,3 @@ def _error(start: Start) -> float:
     if not isinstance(said, MemoryLedger) or logged < GIB:
         return math.nan
     return said.kv_cache_bytes / logged - 1.0
-
-
-def with_section(page: str, text: str) -> str:
-    """Return a page whose last section, the one on memory, is this text."""
-    return f"{page.partition(HEADING)[0].rstrip()}\n\n{text}"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the section and print it."""
-    try:
-        if len(arguments) != 1:
-            raise TableError("give the folder of logs: calibrate.memory_page DIR.")
-        text = section(read_starts(Path(arguments[0]) / "startup.csv"))
-        PAGE.write_text(with_section(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
-    except (FitcalcError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,9 +86,16 @@ def step_of(run: Run, given: Serving, gpu: Gpu | None = None) -> StepModel:
     )
 
 
-def schedules(runs: Sequence[Run], given: Serving) -> list[Points]:
-    """Simulate every run under given coefficients."""
-    return [points(run, step_of(run, given)) for run in runs]
+def schedules(
+    runs: Sequence[Run], given: Serving, told: Callable[[float], None] | None = None
+) -> list[Points]:
+    """Simulate every run under given coefficients; ``told`` is told the share that is done."""
+    laid = []
+    for done, run in enumerate(runs, start=1):
+        laid.append(points(run, step_of(run, given)))
+        if told:
+            told(done / len(runs))
+    return laid
 
 
 def tabled(runs: Sequence[Run], laid: Sequence[Points], gpus: Sequence[Gpu] | None = None) -> Runs:

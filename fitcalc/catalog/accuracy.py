@@ -1,7 +1,7 @@
 """How far predictions lie from measured runs, by class: what the intervals are made of.
 
-The figures live in ``calibration/results/accuracy.toml``; ``fitcalc.calibrate.validate`` writes
-them from runs that the fit did not see.
+The figures live in ``calibration/results/accuracy.toml``; ``fitcalc validate --write`` makes them
+of runs that the fit did not see.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fitcalc.catalog.tables import figure, read_toml
 
 
 class Spread(NamedTuple):
-    """Measured over predicted, the 10 % and the 90 % point. [1]"""
+    """Measured over predicted, the ends of an interval that holds 80 % of runs. [1]"""
 
     low: float
     high: float

@@ -28,6 +28,7 @@ COMMANDS = {
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
     "calibrate": ("calibrate", "Measure your own GPU, or fit every coefficient again."),
+    "validate": ("validate", "Show how far predictions lie from what others measured."),
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""
