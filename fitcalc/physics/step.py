@@ -81,6 +81,11 @@ class StepTimes(Protocol):
         """Pipeline stages. [1]"""
         ...
 
+    @property
+    def ahead(self) -> Values:
+        """Steps that are scheduled before the running one ends. [1]"""
+        ...
+
     def step_s(
         self,
         decodes: Values,
@@ -149,6 +154,11 @@ class StepModel:
     def stages(self) -> Values:
         """Pipeline stages. [1]"""
         return self.links.stages
+
+    @property
+    def ahead(self) -> Values:
+        """Steps that are scheduled before the running one ends: 1 = asynchronous. [1]"""
+        return self.host.overlap
 
     def breakdown(
         self,

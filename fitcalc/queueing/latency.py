@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,10 +49,11 @@ def latency(server: Profile, state: Steady, burstiness: float = 1.0) -> Latency:
     across = (weight * (step - center) ** 2).sum(axis=1)
     within = gaps.variance / max(server.decode_steps, 1.0)
     spread = STAY_AVERAGING * across + within
-    tpot = _single(np.zeros_like(spread), state.gap_s, spread)
+    gap = np.where(state.others < 1.0, state.gap_s, gaps.mean)
+    tpot = _single(np.zeros_like(spread), gap, spread)
     steps = server.decode_steps
-    mean = ttft.total_mean + steps * state.gap_s
-    growth = steps**2 * (spread * (1.0 + server.cv2_decode) + state.gap_s**2 * server.cv2_decode)
+    mean = ttft.total_mean + steps * gap
+    growth = steps**2 * (spread * (1.0 + server.cv2_decode) + gap**2 * server.cv2_decode)
     e2e = _single(np.zeros_like(mean), mean, ttft.total_variance + growth)
     return Latency(ttft, gaps, tpot, e2e)
 
@@ -113,16 +115,31 @@ def first_token(server: Profile, rate: Array, spread: float) -> tuple[Array, Arr
         + (rate * prefill + 1.0) * rate * prefill * seen * extra
     )  # fmt: skip
 
+    gated_mean = gated_mean + server.ahead * mean_step
+    gated_var = gated_var + server.ahead * mean_step * extra
+
     busy = np.minimum(rate * own, _BUSIEST)
     queue = spread * rate * own**2 * (1.0 + cv2) / (2.0 * (1.0 - busy))
     third = rate * own**3 * (1.0 + 3.0 * cv2) / (3.0 * (1.0 - busy))
-    single_mean = queue + base / 2.0
+    some, next_step = _carrying(server, rate)
+    chunk = own / server.chunks - base
+    single_mean = queue + base / 2.0 + server.ahead * next_step
     single_var = queue**2 + third * spread + base**2 / 12.0
+    single_var = single_var + server.ahead * some * (1.0 - some) * chunk**2
 
     together = server.prompts >= SHARED_PROMPTS
     mean = np.where(together, gated_mean, single_mean)
     variance = np.where(together, gated_var, single_var) + prefill**2 * cv2
     return own + server.lag_s + server.frontend_s[:, None], mean, variance
+
+
+def _carrying(server: Profile, rate: Array) -> tuple[Array, Array]:
+    """Share of steps that carry a prompt served alone, and the mean step. [1], [s] (row, node)."""
+    carrying = rate * np.maximum(1.0 / server.prompts, 1.0)
+    own = server.chunks * server.decode_s + server.prefill_s
+    free = np.maximum(1.0 - rate * own, 1.0 - _BUSIEST)
+    steps = carrying * server.decode_s + free
+    return carrying * server.decode_s / steps, server.decode_s / steps
 
 
 def gap_weight(server: Profile, state: Steady) -> Array:
@@ -157,7 +174,10 @@ def _kinds(server: Profile, state: Steady) -> Iterator[tuple[Array, Array, Array
     With a shared budget the number of prompts in a step is negative-binomial (Poisson over a
     random step); without, a step carries a chunk or none.
     """
-    rate = np.minimum(state.rate, state.capacity)[:, None]
+    rate = (np.minimum(state.rate, state.capacity) * state.others)[:, None]
+    # Whoever starts to decode finds more prompts waiting than there are at a random step.
+    found = server.behind(rate) * (state.others >= 1.0)[:, None]
+    rate = rate * (1.0 + found / np.maximum(server.nodes, 1.0))
     base, prefill, weight = server.decode_s, server.prefill_s, gap_weight(server, state)
     low_edge, high_edge = _edges(base)
     load = np.minimum(rate * prefill, _BUSIEST)
@@ -167,10 +187,7 @@ def _kinds(server: Profile, state: Steady) -> Iterator[tuple[Array, Array, Array
     shape = np.clip(mean_step**2 / np.maximum(step_var, 1e-18), 1e-3, 1e6)
     together = server.prompts >= SHARED_PROMPTS
 
-    carrying = rate * np.maximum(1.0 / server.prompts, 1.0)
-    free = np.maximum(1.0 - rate * (server.chunks * base + prefill), 1.0 - _BUSIEST)
-    some = carrying / (carrying + free / np.maximum(base, 1e-12))
-
+    some, _ = _carrying(server, rate)
     share = np.where(together, (shape / (shape + arrivals)) ** shape, 1.0 - some)
     odds = arrivals / (shape + arrivals)
     yield low_edge, high_edge, weight * share
@@ -181,7 +198,9 @@ def _kinds(server: Profile, state: Steady) -> Iterator[tuple[Array, Array, Array
         share = np.where(together, next_share, some if count == 1 else 0.0)
         now = np.minimum(weight * share, left) if count < _MOST_PROMPTS else left
         left = left - now
-        yield low_edge + count * chunk, high_edge + count * chunk, now
+        # Prompts that differ in length spread their step evenly, with the same variance.
+        half = min(math.sqrt(3.0 * server.cv2_prefill / count), 1.0) * count * chunk
+        yield low_edge + count * chunk - half, high_edge + count * chunk + half, now
 
 
 def _edges(values: Array) -> tuple[Array, Array]:

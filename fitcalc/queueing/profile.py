@@ -23,6 +23,9 @@ NODES: Array = np.array(
 )
 """Batch sizes at which a server is evaluated; between them everything is a straight line."""
 
+BUSIEST = 0.98
+"""Share of the time in prefill beyond which a queue of prompts is not followed. [1]"""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -38,6 +41,7 @@ class Profile:
         lag_s: What the last chunk takes through a pipeline beyond its share of a step. [s]
         prompts: Prompts that fit the token budget beside the decodes. [1] (row, node)
         frontend_s: Time outside the engine before the first token. [s] (row,)
+        ahead: Steps that are scheduled before the running one ends. [1] (row, node)
         decode_steps: Steps after the first token, osl - 1. [1]
         cv2_prefill: Squared coefficient of variation of the prefill work. [1]
         cv2_decode: The same of the output length. [1]
@@ -52,6 +56,7 @@ class Profile:
     lag_s: Array
     prompts: Array
     frontend_s: Array
+    ahead: Array
     decode_steps: float
     cv2_prefill: float
     cv2_decode: float
@@ -60,6 +65,19 @@ class Profile:
     def step_s(self) -> Array:
         r"""Mean step in balance, $T_d + (b/o) X$: each step admits what it completes. [s]"""
         return self.decode_s + self.nodes / self.decode_steps * self.prefill_s
+
+    def behind(self, rate: Array) -> Array:
+        r"""Prompts that a request leaves waiting as its own prefill ends. [1] (row, node).
+
+        It stands still for each of them, on top of those that come while it decodes: Little's law
+        over the Pollaczek-Khinchine sojourn, $\rho + \rho^2 (1 + c^2) / 2 (1 - \rho)$. A full
+        server leaves none: a prompt comes in as another request ends.
+        """
+        load = np.minimum(rate * self.prefill_s, BUSIEST)
+        left = load + load**2 * (1.0 + self.cv2_prefill) / (2.0 * (1.0 - load))
+        free = np.maximum(1.0 - self.nodes / self.max_batch[:, None], 0.0)
+        result: Array = left * free
+        return result
 
     @property
     def completion_rate(self) -> Array:
@@ -119,6 +137,7 @@ def profile(
         frontend_s=np.broadcast_to(
             np.asarray(step.frontend_s(traffic.isl.mean)).reshape(-1), rows[:1]
         ),
+        ahead=np.broadcast_to(np.asarray(step.ahead, dtype=np.float64), rows),
         decode_steps=decode_steps,
         cv2_prefill=_cv2(traffic.isl.mean, traffic.isl.second_moment),
         cv2_decode=_cv2(traffic.osl.mean, traffic.osl.second_moment),

@@ -85,7 +85,9 @@ def steady(server: Profile, rate: Array, burstiness: float = 1.0) -> Steady:
     """
     capacity = largest_stable_rate(server)
     safe = np.minimum(rate, capacity * (1.0 - 1e-9))
-    mu = server.completion_rate
+    prompts = server.behind(safe[:, None]) * server.prefill_s
+    busy = np.where(server.nodes > 0, server.decode_steps * server.step_s + prompts, 1.0)
+    mu = server.nodes / busy
     batch = _crossing(server.nodes, mu, safe)
     gap = at(server, server.step_s, np.maximum(batch, 1.0))
     weight, beyond = _batch_law(server, mu, safe, burstiness)
@@ -93,7 +95,7 @@ def steady(server: Profile, rate: Array, burstiness: float = 1.0) -> Steady:
         # Answers of one token never decode: the whole law is in the queue of prompts.
         weight, beyond = np.zeros_like(weight), np.zeros_like(beyond)
         weight[:, 0] = 1.0
-    top = mu[:, -1]
+    top = server.completion_rate[:, -1]
     spread = (1.0 + 1.0 / burstiness) / 2.0
     wait = spread / np.maximum(top - safe, 1e-12)
     everyone = np.ones_like(capacity)
@@ -151,7 +153,7 @@ def _batch_law(server: Profile, mu: Array, rate: Array, burstiness: float) -> tu
     log_law = np.where(width > 0, log_law, -np.inf)
     log_law -= log_law.max(axis=1, keepdims=True)
     law = width * np.exp(log_law)
-    ratio = np.clip(rate / np.maximum(mu[:, -1], 1e-300), 0.0, 1.0 - 1e-9)
+    ratio = np.clip(rate / np.maximum(server.completion_rate[:, -1], 1e-300), 0.0, 1.0 - 1e-9)
     top = np.exp(log_law[np.arange(len(nodes)), last])
     tail = top * np.minimum(ratio / (1.0 - ratio), _TAIL_STEPS * np.maximum(nodes[:, -1], 1.0))
     total = law.sum(axis=1) + tail

@@ -34,6 +34,7 @@ class Linear:
     token: float = 3e-5
     pair: float = 1e-10
     stages: Values = 1.0
+    ahead: Values = 0.0
 
     def step_s(
         self,
@@ -110,20 +111,28 @@ def test_above_the_largest_stable_rate_nothing_is_stable() -> None:
 
 @pytest.mark.parametrize(("isl", "osl"), [(512, 128), (1000, 256), (4096, 256)])
 @pytest.mark.parametrize("load", [0.3, 0.6])
-def test_the_closed_form_agrees_with_events(isl: int, osl: int, load: float) -> None:
+@pytest.mark.parametrize("ahead", [0.0, 1.0])
+def test_the_closed_form_agrees_with_events(isl: int, osl: int, load: float, ahead: float) -> None:
     """Both answer the same question with the same step law, each in its own way."""
     traffic = Traffic(qps=1, isl=isl, osl=osl)
-    server = served(traffic)
+    server = served(traffic, law=Linear(ahead=ahead))
     rate = float(largest_stable_rate(server)[0]) * load
     answer = latency(server, steady(server, np.array([rate])))
     trace = Trace.from_traffic(traffic.replace(qps=rate), seed=3, num_requests=3000)
     settings = SchedulerSettings(
-        max_num_seqs=256, max_num_batched_tokens=8192, num_gpu_blocks=10**6
+        max_num_seqs=256,
+        max_num_batched_tokens=8192,
+        num_gpu_blocks=10**6,
+        async_scheduling=ahead > 0,
     )
     events = simulation(simulate_requests(Linear(), trace, settings), seed=3)
-    assert float(answer.tpot.total_mean[0]) / MILLI == pytest.approx(events.tpot_ms.mean, rel=0.09)
-    assert float(answer.e2e.total_mean[0]) / MILLI == pytest.approx(events.e2e_ms.mean, rel=0.09)
-    assert float(answer.ttft.total_mean[0]) / MILLI == pytest.approx(events.ttft_ms.mean, rel=0.18)
+    assert float(answer.tpot.total_mean[0]) / MILLI == pytest.approx(events.tpot_ms.mean, rel=0.05)
+    assert float(answer.e2e.total_mean[0]) / MILLI == pytest.approx(events.e2e_ms.mean, rel=0.05)
+    assert float(answer.ttft.total_mean[0]) / MILLI == pytest.approx(events.ttft_ms.mean, rel=0.14)
+    # Where steps with a prompt are about one in twenty, the p95 leaps: a few in a hundred decide.
+    seen_s = events.itl_ms.p95 * MILLI
+    assert answer.gaps.share_within(np.array([1.1 * seen_s]))[0] >= 0.93
+    assert answer.gaps.share_within(np.array([0.9 * seen_s]))[0] <= 0.97
     assert float(answer.ttft.quantile(0.95)[0]) / MILLI == pytest.approx(
         events.ttft_ms.p95, rel=0.35
     )

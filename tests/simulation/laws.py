@@ -23,6 +23,7 @@ class LinearLaw:
     frontend: float = 0.0
     calls: int = 0
     stages: Values = 1.0
+    ahead: Values = 0.0
 
     def step_s(
         self,
