@@ -70,11 +70,22 @@ def plan(
         int,
         typer.Option(min=1, max=1000, help="Other GPU types to show.", rich_help_panel="Answer"),
     ] = _SHOWN,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Simulate the best and its runners-up, or nobody "
+            "(default the best, where that is quick).",
+            show_default=False,
+            rich_help_panel="Answer",
+        ),
+    ] = None,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
 ) -> int:
     """Plan the cheapest GPUs and vLLM settings that keep a latency promise."""
     one_format(as_json=as_json, as_markdown=as_markdown)
+    from fitcalc.planning.plan import Verify
     from fitcalc.planning.plan import plan as make_plan
     from fitcalc.planning.unsaid import name_defaults
 
@@ -96,6 +107,7 @@ def plan(
         cloud=cloud,
         headroom=headroom,
         engine=engine,
+        verify=Verify.CHEAP if verify is None else verify,
     )
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitcalc.answers import Limit, MemoryLedger, Prediction, Row
+from fitcalc.answers import Limit, MemoryLedger, Percentiles, Prediction, Row
 from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
@@ -42,6 +42,56 @@ class PlanQuestion(Row):
     defaults: tuple[str, ...]
 
 
+class Confirmed(Row):
+    """One latency at the promised percentile, in closed form and event by event.
+
+    Attributes:
+        limit: Which latency.
+        promised_ms: Its limit; ``None`` = not promised. [ms]
+        closed_form_ms: What the closed form said. [ms]
+        simulated_ms: What events had. [ms]
+        low_ms, high_ms: The 90 % interval of that percentile, from the number of requests. [ms]
+        difference: The closed form over events, less one. [1]
+        holds: Whether events keep the limit: ``low_ms`` is not above it.
+    """
+
+    limit: Limit
+    promised_ms: float | None
+    closed_form_ms: float
+    simulated_ms: float
+    low_ms: float
+    high_ms: float
+    difference: float
+    holds: bool
+
+
+class Verification(Row):
+    """One server at its share of the traffic, event by event.
+
+    Attributes:
+        ok: Whether it kept up and every limit holds.
+        stable: Whether it kept up.
+        percentile: Of the limits. [%]
+        limits: TTFT, ITL and E2E at that percentile.
+        ttft_ms, itl_ms, tpot_ms, e2e_ms: What users felt. [ms]
+        num_requests: Requests simulated. [1]
+        seed: That drew them.
+        replicas_planned: Servers that the closed form asked for. [1]
+    """
+
+    ok: bool
+    stable: bool
+    percentile: float
+    limits: tuple[Confirmed, ...]
+    ttft_ms: Percentiles
+    itl_ms: Percentiles
+    tpot_ms: Percentiles
+    e2e_ms: Percentiles
+    num_requests: int
+    seed: int
+    replicas_planned: int
+
+
 class Choice(Row):
     """One configuration that keeps the promise, and what it costs.
 
@@ -59,6 +109,7 @@ class Choice(Row):
         vllm_command: Starts one server.
         headroom: Share of the rate the SLO allows that is left free. [1]
         notes: What a buyer must know.
+        verification: What events say of one server; ``None`` = not simulated.
     """
 
     gpu: str
@@ -74,6 +125,7 @@ class Choice(Row):
     vllm_command: str
     headroom: float
     notes: tuple[str, ...]
+    verification: Verification | None = None
 
 
 class RejectedChoice(Row):

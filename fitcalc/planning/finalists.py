@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,7 +29,26 @@ _EAGER = "what --enforce-eager costs a step is an estimate: hosts differ"
 """Formats that vLLM makes of a 16-bit checkpoint while loading (--quantization)."""
 
 
-def choices(search: Search, kept: Sequence[Priced]) -> list[Choice]:
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate written out, and what it was made of.
+
+    Attributes:
+        priced: The candidate with its replicas and its bill.
+        setup: One server's configuration.
+        ledger: One card's memory.
+        share: What reaches one server.
+        choice: What the plan says of it.
+    """
+
+    priced: Priced
+    setup: Setup
+    ledger: MemoryLedger
+    share: Traffic
+    choice: Choice
+
+
+def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
     """Predict and write out every kept candidate, in the order given."""
     started: list[tuple[Priced, Setup, MemoryLedger]] = []
     for one in kept:
@@ -44,7 +64,13 @@ def choices(search: Search, kept: Sequence[Priced]) -> list[Choice]:
     step = take(stack_of(search.blocks), index)
     times = time_shares(step, [felt.steady_batch for felt in felts], search.traffic)
     return [
-        _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), share)
+        Finalist(
+            one,
+            setup,
+            ledger,
+            share,
+            _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), share),
+        )
         for (one, setup, ledger), felt, share, busy in zip(
             started, felts, shares, times, strict=True
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from fitcalc.answers import Rejection
 from fitcalc.catalog.formats import WeightFormat
@@ -26,7 +27,7 @@ from fitcalc.planning.candidates import (
 )
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search, best_of_each, entries
-from fitcalc.planning.finalists import choices
+from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
 from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.priced import Priced, priced
@@ -51,6 +52,7 @@ def plan(
     headroom: float | None = None,
     engine: EngineArgs | None = None,
     top: int = 5,
+    verify: Verify | bool = False,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -73,6 +75,9 @@ def plan(
         headroom: Share of the load within the promise that stays free, 0 to 0.9. [1]
         engine: Settings that every candidate keeps: utilization, version, KV dtype, length, ...
         top: Further configurations of the winning GPU type to keep beside the best of every type.
+        verify: Confirm the best by simulation, and the ``top`` runners-up; a choice that misses in
+            events is given more servers, or lost. ``Verify.CHEAP``: the best alone, where that
+            takes under 200 ms.
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -88,7 +93,7 @@ def plan(
     settings = _with_length(settings, llm, traffic)
     tried = weight_formats(llm, quantization)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
-    limits = Limits(max_gpus, budget_usd_per_hour, cloud, free, top)
+    limits = Limits(max_gpus, budget_usd_per_hour, cloud, free, top, Verify(verify))
     ranked: list[Choice] = []
     lost: list[RejectedChoice] = []
     # Formats that take another checkpoint, and some quality, only where nothing else serves.
@@ -126,15 +131,24 @@ def plan(
     )
 
 
+class Verify(Enum):
+    """Whether a plan's winners are simulated."""
+
+    NO = False
+    YES = True
+    CHEAP = "cheap"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a plan, beside the promise: GPUs, money, one cloud, room left free, how many."""
+    """What bounds a plan beside the promise: GPUs, money, a cloud, free room, how many, events."""
 
     max_gpus: int | None
     budget_usd_per_hour: float | None
     cloud: str | None
     headroom: float
     top: int
+    verify: Verify
 
 
 def _ranked(
@@ -161,10 +175,30 @@ def _ranked(
         more, _ = priced(search, fresh, limits.headroom, limits.cloud)
         ranked = sorted([*ranked, *more], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
-    made = choices(search, _kept(within, limits.top))
-    verdicts = [(choice, missed(choice.prediction, promise)) for choice in made]
-    late = [_late(choice, no[0]) for choice, no in verdicts if no]
-    return [choice for choice, no in verdicts if not no], lost + over + late
+    made = finalists(search, _kept(within, limits.top))
+    verdicts = [(one, missed(one.choice.prediction, promise)) for one in made]
+    lost += over + [_late(one.choice, no[0]) for one, no in verdicts if no]
+    kept = [one for one, no in verdicts if not no]
+    if limits.verify is Verify.NO:
+        return [one.choice for one in kept], lost
+    chosen, missing = _confirmed(search, kept, limits)
+    return chosen, lost + missing
+
+
+def _confirmed(
+    search: Search, kept: Sequence[Finalist], limits: Limits
+) -> tuple[list[Choice], list[RejectedChoice]]:
+    """Ask events about the best, and where it was asked for about its runners-up."""
+    from fitcalc.planning.confirm import CHEAP_S, Bounds, confirmed  # noqa: PLC0415 - loads events
+
+    cheap = limits.verify is Verify.CHEAP
+    bounds = Bounds(
+        limits.max_gpus,
+        limits.budget_usd_per_hour,
+        limits.cloud,
+        CHEAP_S if cheap else math.inf,
+    )
+    return confirmed(search, kept, 1 if cheap else 1 + limits.top, bounds)
 
 
 def _late(choice: Choice, no: Failure) -> RejectedChoice:

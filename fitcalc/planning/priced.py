@@ -50,7 +50,7 @@ def priced(
     where it misses.
     """
     waiting = [
-        _with(one, int(replicas_for(search.traffic.load, one.load, headroom)), cloud)
+        with_replicas(one, int(replicas_for(search.traffic.load, one.load, headroom)), cloud)
         for one in found
     ]
     kept: list[Priced] = []
@@ -60,14 +60,14 @@ def priced(
         ok = _keeps(search, waiting)
         kept += [one for one, good in zip(waiting, ok, strict=True) if good]
         waiting = [
-            _with(one.found, math.ceil(one.replicas * _MORE), cloud)
+            with_replicas(one.found, math.ceil(one.replicas * _MORE), cloud)
             for one, good in zip(waiting, ok, strict=True)
             if not good
         ]
     return sorted(kept, key=Priced.order), [one.found for one in waiting]
 
 
-def _with(found: Found, replicas: int, cloud: str | None) -> Priced:
+def with_replicas(found: Found, replicas: int, cloud: str | None) -> Priced:
     """Price a candidate at a number of replicas."""
     entry = found.entry
     return Priced(found, replicas, bill(entry.gpu, entry.gpus, replicas, cloud))

@@ -6,21 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fitcalc.answers import Limit, MemoryLedger, Prediction, Rejection
+from fitcalc.answers import MemoryLedger, Rejection
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs, SchedulingPolicy
 from fitcalc.inputs.mixture import Mix
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.build import calibrated
 from fitcalc.physics.step import StepModel
-from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.scheduling import settings_of
 from fitcalc.planning.server import (
     beyond_length,
-    interval_of,
-    share_of_rank,
     start,
     step_of,
 )
@@ -229,34 +225,12 @@ def _requests(
     return load.part(fitting), len(load) - len(fitting)
 
 
-def simulated_prediction(
-    setup: Setup, ledger: MemoryLedger, traffic: Traffic, *, seed: int
-) -> Prediction | Rejection:
-    """Predict one server by running its requests event by event."""
-    ranks = setup.engine.data_parallel_size
-    share = share_of_rank(setup, traffic)
-    trace, _ = _requests(setup, share, seed=seed)
-    found = simulation(_run(setup, ledger, share, trace, seed=seed), seed=seed)
-    if not found.stable:
-        reason = f"the queue grew while {found.num_requests} requests came; fewer a second hold"
-        return Rejection(
-            limit=Limit.SATURATION,
-            needed=share.qps or 0.0,
-            available=found.requests_per_s,
-            reason=reason,
-        )
-    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
-    said = found.prediction(
-        kv_cache_tokens=ledger.kv_cache_tokens * ranks,
-        max_concurrency=ledger.max_concurrency * ranks,
-        bottleneck=max(shares, key=lambda name: shares[name]),
-        calibrated=calibrated(setup.gpu, setup.weight),
-        interval=interval_of(setup, found.ttft_ms, found.tpot_ms),
-    )
-    if ranks == 1:
-        return said
-    rates = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "steady_batch")
-    return said.model_copy(update={name: getattr(said, name) * ranks for name in rates})
+def records_of(
+    setup: Setup, ledger: MemoryLedger, traffic: Traffic, *, seed: int, requests: int | None = None
+) -> Records:
+    """Serve requests of a traffic with one rank of a server that has started."""
+    trace, _ = _requests(setup, traffic, seed=seed, count=requests)
+    return _run(setup, ledger, traffic, trace, seed=seed)
 
 
 def _run(

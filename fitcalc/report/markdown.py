@@ -9,6 +9,7 @@ from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
 from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons, runners_up
+from fitcalc.report.verified import verified_words
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
 
@@ -25,6 +26,7 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
     yield "\n".join(f"- {line}" for line in (*reasons(plan, best), *best.notes))
     yield _latency(plan, best)
     yield f"How sure: {trust_words(best.prediction)}"
+    yield verified_words(best)
     yield _table(
         ("memory of each GPU", "size"),
         [(name, gib(size)) for name, size in ledger_rows(best.memory)],

@@ -17,6 +17,7 @@ from fitcalc.report.parts import (
     table,
     trust_words,
 )
+from fitcalc.report.verified import verified_words
 from fitcalc.report.words import (
     BINDS,
     BOTTLENECK,
@@ -144,6 +145,7 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
         Text(""),
         latency_table(best.prediction, plan.question.slo, narrow=narrow),
         _indented(f"How sure: {trust_words(best.prediction)}"),
+        _indented(verified_words(best)),
         Text(""),
         ledger_table(best.memory, narrow=narrow),
         _indented(capacity_words(best.memory)),

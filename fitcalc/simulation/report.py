@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,26 +208,33 @@ def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
         p50, p90, p95, p99 = map(float, found)
         mean = float(values_s.mean()) / MILLI
         return Percentiles(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
-    felt = counts > 0
-    values, counts = values_s[felt] / MILLI, counts[felt]
-    if not len(values):
+    if not counts.any():
         return Percentiles(mean=0.0, p50=0.0, p90=0.0, p95=0.0, p99=0.0)
+    p50, p90, p95, p99 = map(float, quantiles(values_s, (0.50, 0.90, 0.95, 0.99), counts) / MILLI)
+    mean = float(np.average(values_s, weights=counts)) / MILLI
+    return Percentiles(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
+
+
+def quantiles(values: Array, shares: Sequence[float], counts: Array | None = None) -> Array:
+    """Values that shares of all keep, each felt ``counts`` times; zeros where there is none.
+
+    Examples:
+        >>> quantiles(np.array([3.0, 1.0]), (0.5, 1.0), np.array([1.0, 3.0])).tolist()
+        [1.0, 3.0]
+    """
+    if counts is None:
+        return np.quantile(values, shares) if len(values) else np.zeros(len(shares))
+    felt = counts > 0
+    values, counts = values[felt], counts[felt]
+    if not len(values):
+        return np.zeros(len(shares))
     order = np.argsort(values, kind="stable")
     values, cumulative = values[order], np.cumsum(counts[order])
-
-    def at(share: float) -> float:
-        rank = share * (float(cumulative[-1]) - 1.0)
-        low, high = np.searchsorted(cumulative, (math.floor(rank), math.ceil(rank)), side="right")
-        below, above = float(values[low]), float(values[high])
-        return below + (above - below) * (rank - math.floor(rank))
-
-    return Percentiles(
-        mean=float(np.average(values, weights=counts[order])),
-        p50=at(0.50),
-        p90=at(0.90),
-        p95=at(0.95),
-        p99=at(0.99),
-    )
+    rank = np.asarray(shares) * (float(cumulative[-1]) - 1.0)
+    low = np.searchsorted(cumulative, np.floor(rank), side="right")
+    high = np.searchsorted(cumulative, np.ceil(rank), side="right")
+    result: Array = values[low] + (values[high] - values[low]) * (rank - np.floor(rank))
+    return result
 
 
 _PARTS, _NORMAL_95 = 20, 1.96
