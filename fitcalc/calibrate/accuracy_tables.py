@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fitcalc.answers import Calibrated
+from fitcalc.calibrate.host import Mask
 from fitcalc.calibrate.intervals import FAMILIES, Class, coverage, widths
 from fitcalc.calibrate.runs import Run
 from fitcalc.calibrate.validate import METRICS, Ratios, Validation, Without, lengths
+from fitcalc.catalog.accuracy import spread
+from fitcalc.physics.build import calibrated
 from fitcalc.units import Array
 
 FORMATS = {"fp4": "4 bits", "fp8": "FP8", "int4": "W4A16", "bf16": "BF16"}
@@ -58,7 +61,7 @@ def rows_by(found: Validation, name: Callable[[Run], tuple[str, ...]]) -> list[R
     for one in dict.fromkeys(names[i] for i in in_order):
         mine = np.array([other == one for other in names])
         errors = {
-            (metric, by.value): error(getattr(way, metric)[mine])
+            (metric, by): error(getattr(way, metric)[mine])
             for metric in METRICS
             for by, way in ways.items()
         }
@@ -118,17 +121,36 @@ def _words(one: Error) -> str:
 
 
 def methods_sheet(found: Validation) -> Sheet:
-    """Return the errors with the shipped tables, simulated and in closed form."""
+    """Return the errors with the shipped tables, and how many runs their intervals hold."""
     ways = {"simulation": found.shipped, "closed form": found.closed_form}
     rows = []
     for is_moe, name in FAMILIES.items():
         mine = found.is_moe == is_moe
-        rows += [(WORDS[name], way, *_two(ratios, mine)) for way, ratios in ways.items()
-                 if mine.any()]  # fmt: skip
-    return Sheet("By method, tables as shipped", ("Family", "Method", "TPOT", "TTFT"), rows)
+        rows += [
+            (WORDS[name], way, *(cell for metric in METRICS for cell in (
+                _words(error(getattr(ratios, metric)[mine])),
+                f"{_inside(found, metric, getattr(ratios, metric))[mine].mean():.0%}",
+            )))
+            for way, ratios in ways.items() if mine.any()
+        ]  # fmt: skip
+    head = ("Family", "Method", "TPOT", "TPOT inside", "TTFT", "TTFT inside")
+    return Sheet("By method, tables as shipped", head, rows)
 
 
-def _two(ratios: Ratios, mine: Array) -> tuple[str, ...]:
+def _inside(found: Validation, metric: str, ratios: Array) -> Mask:
+    """Which runs lie inside the interval that users get, or will once it is written."""
+    made = widths(found) if found.without else {}
+    ends = []
+    for run in found.runs:
+        key = Class(metric, calibrated(run.setup.gpu, run.setup.weight), run.setup.model.is_moe)
+        one = made.get(key) or spread(metric, key.calibrated, is_moe=key.is_moe)
+        ends.append((one.low, one.high))
+    low, high = np.array(ends).T
+    over = 1.0 / ratios
+    return np.asarray((low <= over) & (over <= high))
+
+
+def _two(ratios: Ratios, mine: Mask) -> tuple[str, ...]:
     return tuple(_words(error(getattr(ratios, metric)[mine])) for metric in METRICS)
 
 
@@ -203,5 +225,6 @@ def numbers(found: Validation) -> dict[str, object]:
             }
             for row in rows_by(found, name)
         ]
-    said["intervals"] = [{**key._asdict(), **one._asdict()} for key, one in held(found).items()]
+    if found.without:
+        said["intervals"] = [{**key._asdict(), **one._asdict()} for key, one in held(found).items()]
     return said

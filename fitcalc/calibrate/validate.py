@@ -21,7 +21,6 @@ from fitcalc.calibrate.host import Mask, fit_serving
 from fitcalc.calibrate.runs import Run
 from fitcalc.calibrate.serving import Runs, schedules, tabled
 from fitcalc.catalog.gpu import Gpu
-from fitcalc.errors import TableError
 from fitcalc.physics.host import serving
 from fitcalc.planning.server import closed_form, ledger_of
 from fitcalc.units import MILLI, Array
@@ -29,6 +28,8 @@ from fitcalc.units import MILLI, Array
 METRICS = ("tpot", "ttft")
 FOLDS = 5
 SEED = 0
+SCHEDULING = 0.7
+"""Share of the work that is simulating schedules. [1]"""
 RELATIVE = {
     "h100_sxm": "h200_sxm", "h200_sxm": "h100_sxm", "b200_sxm": "b300_sxm", "b300_sxm": "b200_sxm",
 }  # fmt: skip
@@ -70,7 +71,8 @@ class Validation:
         groups: The name of each run's fold, model and GPU.
         shipped: With serving's coefficients as they are in the tables.
         closed_form: The same without simulating anything.
-        without: With coefficients that have not seen a run's fold, model or GPU.
+        without: With coefficients that have not seen a run's fold, model or GPU; nothing where
+            all runs are of one model or one GPU.
     """
 
     runs: Sequence[Run]
@@ -85,16 +87,18 @@ class Validation:
         """Which runs are of a mixture of experts."""
         return np.array([run.setup.model.is_moe for run in self.runs])
 
-    def ways(self) -> Mapping[Without, Ratios]:
+    def ways(self) -> Mapping[str, Ratios]:
         """Return the predictions with measured kernels by what their fit has not seen."""
-        return {by: found[Calibrated.MEASURED][0] for by, found in self.without.items()}
+        if not self.without:
+            return {"shipped": self.shipped}
+        return {by.value: found[Calibrated.MEASURED][0] for by, found in self.without.items()}
 
 
 def validate(runs: Sequence[Run], told: Callable[[float], None] | None = None) -> Validation:
-    """Predict every run in every way.
+    """Predict every run in every way that there are runs for.
 
     Args:
-        runs: At least two models and two GPUs.
+        runs: What was measured.
         told: Is told the share that is done.
     """
     groups = {
@@ -102,12 +106,8 @@ def validate(runs: Sequence[Run], told: Callable[[float], None] | None = None) -
         Without.MODEL: np.array([run.model for run in runs]),
         Without.GPU: np.array([run.gpu for run in runs]),
     }
-    for by in (Without.MODEL, Without.GPU):
-        if len(np.unique(groups[by])) < 2:
-            raise TableError(
-                f"runs: all are of one of the {by}; there must be others to learn from."
-            )
-    laid = schedules(runs, serving(), told)
+    apart = all(len(np.unique(groups[by])) > 1 for by in (Without.MODEL, Without.GPU))
+    laid = schedules(runs, serving(), told and (lambda share: told(share * SCHEDULING)))
     own = tabled(runs, laid)
 
     def borrowing(relatives: Mapping[str, str]) -> Runs:
@@ -124,7 +124,7 @@ def validate(runs: Sequence[Run], told: Callable[[float], None] | None = None) -
         groups=groups,
         shipped=_ratios(own, own.predicted(serving())),
         closed_form=_ratios(own, _in_closed_form(runs)),
-        without={by: left_out(tables, names) for by, names in groups.items()},
+        without={by: left_out(tables, names) for by, names in groups.items() if apart},
     )
 
 

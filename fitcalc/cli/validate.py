@@ -28,6 +28,7 @@ _OUT = "Folder for accuracy.csv (errors by load) and runs.csv (every run as pred
 _WRITE = "Rewrite docs/accuracy.* and calibration/results/accuracy.toml of this checkout."
 _LEAD = """Errors in %, mean/median of abs(predicted / measured - 1).
 Folds, models, GPUs: serving's coefficients are fitted without a run's fold, model or GPU.
+Shipped: they are those of fitcalc's tables. Inside: share of runs in the 80 % interval.
 """
 
 
@@ -106,6 +107,9 @@ def _write_docs(found: _Checked) -> None:
     docs = RESULTS.parents[1] / "docs"
     if not (docs / "accuracy.md").is_file():
         raise InvalidValue("write", docs, "run it in a checkout of fitcalc")
+    if found.latency is not None and not found.latency.without:
+        fix = "give --silicon runs of two models and two GPUs at least"
+        raise InvalidValue("write", "one model or GPU", fix)
     text = None
     if found.latency is not None:
         text = page(found.sheets, len(found.latency.runs))
