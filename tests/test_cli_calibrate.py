@@ -10,7 +10,8 @@ import pytest
 
 from fitcalc.cli.main import run
 
-LOGS = Path(os.environ.get("FITCALC_SHARED", Path(__file__).parents[2] / "shared")) / "memory"
+SHARED = Path(os.environ.get("FITCALC_SHARED", Path(__file__).parents[2] / "shared"))
+LOGS, RUNS = SHARED / "memory", SHARED / "silicon"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -75,3 +76,23 @@ def test_errors_of_memory_are_one_json_object(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr()
     assert said.err == ""
     assert len(json.loads(said.out)["memory"]) >= 30
+
+
+@pytest.mark.skipif(not (RUNS / "e2e_vllm.csv").is_file(), reason=f"needs the runs at {RUNS}")
+def test_runs_on_one_gpu_are_predicted_as_shipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three runs can tell how good the tables are, and no fit can be made of them."""
+    head, *rows = (RUNS / "e2e_vllm.csv").read_text().splitlines()
+    few = [row for row in rows if "Llama" in row and "h200_sxm" in row and ",4.0," in row][:3]
+    (tmp_path / "e2e_vllm.csv").write_text("\n".join([head, *few]))
+    (tmp_path / "e2e_settings.csv").write_text((RUNS / "e2e_settings.csv").read_text())
+    words = ("validate", "--silicon", str(tmp_path))
+    assert run([*words, "--json", "--out", str(tmp_path / "out")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (dense,) = said["by_family"]
+    assert dense["runs"] == said["runs"] == 3
+    assert dense["tpot, shipped"]["mean"] < 0.2
+    assert "intervals" not in said
+    assert len((tmp_path / "out" / "runs.csv").read_text().splitlines()) == 1 + 3
+    assert "two GPUs" in refused(capsys, *words, "--write")
