@@ -30,11 +30,10 @@ url=http://127.0.0.1:$port
 read -ra configs <<<"${CONFIGS:-llama-3.1-8b:bf16 qwen3-8b:fp8 llama-3.1-8b:fp8 qwen3-8b:bf16}"
 read -ra further <<<"${SERVE:-}"
 
-mixes=(1024:128 256:512)          # input:output tokens, each +- 20 %
+mixes=(1024:128 256:256)          # input:output tokens, each uniform from 0.8 to 1 of that
 concurrencies=(1 16 64 256 4)     # closed loops; a cut run has the ends first
 rates=(4 16)                      # open loops, requests a second, of the first mix
-prompts_per_client=4
-fewest_prompts=8
+prompts_per_client=10
 open_loop_s=20
 start_s=900                       # the first start compiles for minutes
 
@@ -86,7 +85,10 @@ stop_stale() { # a server that an earlier, killed run left behind
 }
 
 start() { # MODEL FORMAT FOLDER
-    local folder=$3 options=(--load-format dummy --max-model-len 8192 --host 127.0.0.1 --port "$port")
+    local folder=$3 options=(
+        --load-format dummy --max-model-len 8192 --max-num-seqs 256 --max-num-batched-tokens 8192
+        --gpu-memory-utilization 0.9 --no-enable-prefix-caching --host 127.0.0.1 --port "$port"
+    )
     [ "$2" = bf16 ] || options+=(--quantization "$2")
     options+=("${further[@]}")
     "$python" -m fitcalc.calibrate.bench.stand_in "$1" "$work/$1"
@@ -122,7 +124,8 @@ load() { # MODEL FOLDER NAME ISL OSL PROMPTS OPTION...: one load, unless its res
     # shellcheck disable=SC2054 # the commas are vLLM's
     local options=(
         --backend vllm --base-url "$url" --endpoint /v1/completions --model "$model" --tokenizer "$work/$model"
-        --dataset-name random --random-input-len "$isl" --random-output-len "$osl" --random-range-ratio 0.2
+        --dataset-name random --random-input-len $((isl * 9 / 10)) --random-output-len $((osl * 9 / 10))
+        --random-range-ratio 0.111 # from 0.8 to 1 of isl and osl
         --ignore-eos --num-prompts "$prompts" --num-warmups 4 --seed 0 "$@"
         --percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99
         --save-result --result-dir "$work" --result-filename "$name.json"
@@ -138,12 +141,11 @@ load() { # MODEL FOLDER NAME ISL OSL PROMPTS OPTION...: one load, unless its res
 }
 
 loads() { # one line a load: NAME ISL OSL PROMPTS OPTIONS
-    local mix isl osl clients prompts rate
+    local mix isl osl clients rate
     for clients in "${concurrencies[@]}"; do
         for mix in "${mixes[@]}"; do
-            isl=${mix%:*} osl=${mix#*:} prompts=$((clients * prompts_per_client))
-            [ "$prompts" -ge "$fewest_prompts" ] || prompts=$fewest_prompts
-            echo "isl$isl-osl$osl-clients$clients $isl $osl $prompts --max-concurrency $clients"
+            isl=${mix%:*} osl=${mix#*:}
+            echo "isl$isl-osl$osl-clients$clients $isl $osl $((clients * prompts_per_client)) --max-concurrency $clients"
         done
     done
     for rate in "${rates[@]}"; do
@@ -179,3 +181,6 @@ serving() {
 
 [ "$what" = serving ] || kernels
 [ "$what" = kernels ] || serving
+if [ -e "$out/facts.toml" ] && compgen -G "$out/serving/*/isl*-clients*.json" >/dev/null; then
+    "$python" -m fitcalc.calibrate.bench.served "$out"
+fi

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fitcalc.calibrate.bench.served import write_runs
+from fitcalc.calibrate.runs import read_runs
+from fitcalc.errors import InvalidValue
+
 SCRIPT = Path(__file__).parents[2] / "calibration" / "run_gpu.sh"
 VLLM = """
 import json, sys
@@ -31,7 +35,8 @@ if sys.argv[1] == "serve":
     HTTPServer(("127.0.0.1", int(given["--port"])), Pages).serve_forever()
 if given.get("--request-rate") == "16":
     sys.exit("the server said no")
-found = {"num_prompts": int(given["--num-prompts"]), "mean_tpot_ms": 5.0}
+found = {"num_prompts": int(given["--num-prompts"]), "date": "20261121-101500",
+         "mean_ttft_ms": 40.0, "mean_tpot_ms": 5.0}
 (Path(given["--result-dir"]) / given["--result-filename"]).write_text(json.dumps(found))
 """
 
@@ -68,17 +73,31 @@ def test_every_load_is_kept_and_not_run_again(tmp_path: Path, environment: dict[
     kept = sorted(path.stem for path in folder.glob("*.json"))
     assert len(kept) == 11
     assert "rate16 failed" in said.stderr
-    assert json.loads((folder / "isl256-osl512-clients256.json").read_text())["num_prompts"] == 1024
-    assert json.loads((folder / "isl1024-osl128-clients1.json").read_text())["num_prompts"] == 8
+    assert json.loads((folder / "isl256-osl256-clients256.json").read_text())["num_prompts"] == 2560
+    assert json.loads((folder / "isl1024-osl128-clients1.json").read_text())["num_prompts"] == 10
     assert "Available KV cache memory" in (folder / "startup.log").read_text()
     assert "num_requests_running" in (folder / "metrics-end.prom").read_text()
     commands = (folder / "command.txt").read_text()
     assert "vllm serve llama-3.1-8b --load-format dummy" in commands
     assert "--quantization fp8" in commands
     assert str(tmp_path) not in commands
+    assert not (out / "serving" / "e2e_vllm.csv").exists()
+    (out / "facts.toml").write_text('system = "h200_sxm"\n')
     again = run(out, environment)
     assert again.stdout == ""
     assert not (out / "server.pid").exists()
+    runs = read_runs(out / "serving")
+    assert len(runs) == 10
+    assert {(r.gpu, r.precision, r.tpot_s) for r in runs} == {("h200_sxm", "fp8", 5e-3)}
+    assert {run.traffic.num_requests for run in runs} == {10, 40, 160, 640, 2560}
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"no facts\.toml"):
+        write_runs(tmp_path)
+    (tmp_path / "facts.toml").write_text('system = "h200_sxm"\n')
+    with pytest.raises(InvalidValue, match="no finished run"):
+        write_runs(tmp_path)
 
 
 def test_no_time_starts_no_server(tmp_path: Path, environment: dict[str, str]) -> None:

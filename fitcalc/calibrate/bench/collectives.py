@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import torch
@@ -74,7 +76,7 @@ def serve(rank: int, ranks: int, meeting: str, questions: Connection, *, cuda: b
         world_size=ranks,
         timeout=timedelta(seconds=PATIENCE_S),
     )
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             operation, size = questions.recv()
             questions.send(answer(timer, device, ranks, (operation, size)))
@@ -91,7 +93,7 @@ def answer(timer: Timer, device: torch.device, ranks: int, question: Question) -
         return str(error)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Ranks:
     """Processes that wait for questions; they end when this object does."""
 
@@ -130,7 +132,9 @@ class Ranks:
 
     def _start(self) -> Sequence[Connection]:
         context = multiprocessing.get_context("spawn")
-        meeting = str(Path(mkdtemp(prefix="fitcalc-ranks-")) / "store")
+        folder = mkdtemp(prefix="fitcalc-ranks-")
+        weakref.finalize(self, rmtree, folder, ignore_errors=True)
+        meeting = str(Path(folder) / "store")
         for rank in range(self.count):
             ours, theirs = context.Pipe()
             arguments = (rank, self.count, meeting, theirs)
