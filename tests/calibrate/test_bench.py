@@ -46,6 +46,7 @@ TINY = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def cpu() -> Device:
+    torch.set_num_threads(1)  # two wait for each other on a busy machine
     return dataclasses.replace(open_device("cpu"), cache_bytes=MIB)
 
 
