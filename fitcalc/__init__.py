@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fitcalc.answers import Interval, Limit, MemoryLedger, Percentiles, Prediction, Rejection
+    from fitcalc.catalog.own import calibration
     from fitcalc.errors import FitcalcError
     from fitcalc.inputs.engine import EngineArgs
     from fitcalc.inputs.lengths import Lengths
@@ -46,6 +47,7 @@ __all__ = [
     "Trace",
     "Traffic",
     "TrafficClass",
+    "calibration",
     "check",
     "explain",
     "fit",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "answers": ("Interval", "Limit", "MemoryLedger", "Percentiles", "Prediction", "Rejection"),
+    "catalog.own": ("calibration",),
     "errors": ("FitcalcError",),
     "inputs.engine": ("EngineArgs",),
     "inputs.lengths": ("Lengths",),

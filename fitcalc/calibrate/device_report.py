@@ -36,8 +36,7 @@ def report(fit: DeviceFit, folder: Path) -> CalibrationReport:
     with calibration(None):
         before = load_efficiency(fit.gpu)
     with calibration(folder):
-        steps = fit.rows.held.get("stack")
-        checks = () if steps is None else check_steps(load_gpu(fit.gpu.id), steps)
+        checks = check_steps(load_gpu(fit.gpu.id), fit.rows)
     formats = [result.key for result in fit.results if result.law == "gemm"]
     return CalibrationReport(
         gpu=fit.gpu.id,

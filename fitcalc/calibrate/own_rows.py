@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from fitcalc.calibrate import tables
-from fitcalc.calibrate.tables import Table, read_table
+from fitcalc.calibrate.tables import Table, read_rows, read_table
 from fitcalc.catalog.fitted import COEFFICIENTS
 from fitcalc.errors import FitcalcError, InvalidValue, TableError
 
 GIVEN = {"moe": 2}
 """Coefficients that are not fitted to a device's own rows: the routing of experts. [1]"""
-MEASURED_AT = "measured_at"
+MEASURED_AT, SPREAD = "measured_at", "spread"
 FILES: Mapping[str, Sequence[str]] = {
     "gemm": tables.GEMM,
     "attn_decode": tables.ATTENTION_DECODE,
@@ -40,10 +40,13 @@ class OwnRows:
 
     Attributes:
         held: Tables that are there.
+        noise: Median of each table's spread: percentile 90 less 10 of one call's repeats, over
+            their median; 0 where a table does not say. [1]
         thin: Laws with too few rows to fit, filled in as they are asked for: law and format.
     """
 
     held: Mapping[str, Table]
+    noise: Mapping[str, float]
     thin: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -116,7 +119,12 @@ def read_own_rows(folder: Path) -> OwnRows:
     if not found:
         fix = "give a folder that fitcalc calibrate --device wrote; it holds gemm.csv"
         raise InvalidValue("fit", folder, fix)
-    return OwnRows(found)
+    return OwnRows(found, {name: _noise(folder / f"{name}.csv") for name in found})
+
+
+def _noise(path: Path) -> float:
+    cells = (row.get(SPREAD) for row in read_rows(path, ("system",)))
+    return float(np.median([float(cell) for cell in cells if cell] or [0.0]))
 
 
 def _read(folder: Path, name: str) -> Table | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitcalc.answers import Rejection
+from fitcalc.calibrate.own_rows import OwnRows
 from fitcalc.calibrate.tables import Table
 from fitcalc.catalog.efficiency import Efficiency, load_efficiency
 from fitcalc.catalog.gpu import Gpu
@@ -40,6 +41,11 @@ LAWS = {
     "attention_prefill": "attention_prefill", "glue": "glue",
 }  # fmt: skip
 """Parts of a step, and the law whose residuals they carry."""
+FILES = {
+    "gemm": "gemm", "attention_decode": "attn_decode", "attention_prefill": "attn_prefill",
+    "glue": "elementwise",
+}  # fmt: skip
+"""Laws, and the table whose repeats show how steady the device was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,15 @@ class Shape:
         )
 
 
-def check_steps(gpu: Gpu, table: Table) -> tuple[StepCheck, ...]:
+def check_steps(gpu: Gpu, rows: OwnRows) -> tuple[StepCheck, ...]:
     """Predict every measured step of ``stack.csv`` with the coefficients in force."""
-    return tuple(_checks(gpu, table.equal("dtype", "bfloat16")))
+    table = rows.held.get("stack")
+    if table is None:
+        return ()
+    return tuple(_checks(gpu, table.equal("dtype", "bfloat16"), rows.noise))
 
 
-def _checks(gpu: Gpu, table: Table) -> Iterator[StepCheck]:
+def _checks(gpu: Gpu, table: Table, noise: Mapping[str, float]) -> Iterator[StepCheck]:
     names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "num_heads",
              "kv_heads", "head_dim", "batch_size", "ctx")  # fmt: skip
     sizes = zip(*(table.number(name).astype(int).tolist() for name in names), strict=True)
@@ -88,7 +97,7 @@ def _checks(gpu: Gpu, table: Table) -> Iterator[StepCheck]:
     for phase, found, measured in zip(table.text("phase").tolist(), sizes, times, strict=True):
         *shape, batch, ctx = found
         parts = predicted_parts(gpu, Shape(*shape), str(phase), batch, ctx)
-        total, (low, high) = sum(parts.values()), interval(parts, laws)
+        total, (low, high) = sum(parts.values()), interval(parts, laws, noise)
         yield StepCheck(
             phase=str(phase),
             batch_size=batch,
@@ -138,13 +147,21 @@ def _glue(step: StepModel, shape: Shape) -> GlueTerm:
     )
 
 
-def interval(parts: Mapping[str, float], laws: Efficiency) -> tuple[float, float]:
+def interval(
+    parts: Mapping[str, float], laws: Efficiency, noise: Mapping[str, float]
+) -> tuple[float, float]:
     r"""Return the 80 % interval of a step from the residuals of its kernels' fits. [s]
 
-    All kernels of one law are taken to be off together, different laws independently:
-    $T + \sum_i t_i (r_{50,i} - 1) \pm \sqrt{\sum_i (t_i (r_{90,i} - r_{50,i}))^2}$, and with the
-    10 % point below. It holds what the fit leaves of single kernels, and the noise of their
-    timing; not what a step has beside them.
+    All kernels of one law are taken to be off together, different laws independently; what
+    disturbs the repeats of one call, other work on the machine, disturbs all calls alike:
+    $\sum_i t_i r_{50,i} \pm \sqrt{\sum_i (t_i (r_{90,i} - r_{50,i}))^2 + (\sum_i t_i s_i / 2)^2}$,
+    below with $r_{10}$; $s$ is the spread of the repeats, percentile 90 less 10 over the median. It
+    does not hold what a step has beside its kernels.
+
+    Args:
+        parts: Time of each part. [s]
+        laws: The coefficients in force.
+        noise: Spread of repeats by table. [1]
     """
     fitted = {
         "gemm": laws.gemm["bf16"].coefficients,
@@ -158,6 +175,7 @@ def interval(parts: Mapping[str, float], laws: Efficiency) -> tuple[float, float
     times = np.array(list(by_law.values()))
     low, middle, high = np.array([fitted[law].residual for law in by_law]).T
     centre = float(times @ middle)
-    below = float(np.hypot.reduce(times * (middle - low)))
-    above = float(np.hypot.reduce(times * (high - middle)))
-    return centre - below, centre + above
+    shaken = float(times @ np.array([noise.get(FILES[law], 0.0) for law in by_law])) / 2.0
+    below = float(np.hypot.reduce([*(times * (middle - low)), shaken]))
+    above = float(np.hypot.reduce([*(times * (high - middle)), shaken]))
+    return max(centre - below, 0.0), centre + above

@@ -43,7 +43,7 @@ def own_folder() -> Path | None:
 
 
 @contextmanager
-def calibration(folder: Path | None) -> Iterator[None]:
+def calibration(folder: str | Path | None) -> Iterator[None]:
     """Plan with a calibration folder, or with the shipped tables alone, for a while."""
     before = os.environ.get(VARIABLE)
     _set(None if folder is None else str(folder))

@@ -94,7 +94,7 @@ def _steps_words(steps: tuple[StepCheck, ...]) -> str:
     inside = sum(step.inside for step in steps)
     return (
         f"{inside} of {count(len(steps), 'step')} within the interval, which holds what the fits "
-        "leave of single kernels and nothing else."
+        "leave of single kernels and how steady the device was, nothing else."
     )
 
 
