@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -36,8 +35,8 @@ measured_runs = pytest.mark.skipif(
     reason="the measured serving runs are not beside the checkout; set FITCALC_SHARED",
 )
 TRUTH = Serving(
-    step=0.0, sequence=1.2e-5, prompt=3e-3, chunk=3e-8, frontend=1.5e-2, token=2.5e-6,
-    skew=3e-6, clock=0.9,
+    step=0.0, sequence=1.2e-5, prompt=4e-3, chunk=3e-8, element=3e-12, frontend=1.5e-2,
+    token=2.5e-6, skew=3e-6, floor=0.6,
 )  # fmt: skip
 """Not today's figures, so that a fit which returns its start is found out."""
 ROW = {
@@ -79,7 +78,7 @@ def synthetic() -> Runs:
 
 def test_the_fit_recovers_what_made_the_runs() -> None:
     table = synthetic()
-    fit = fit_serving(table, clock_spread=math.inf)
+    fit = fit_serving(table)
     for name, value in TRUTH._asdict().items():
         assert getattr(fit.values, name) == pytest.approx(value, rel=0.05, abs=1e-9), name
     assert fit.tpot_error < 0.002
@@ -175,10 +174,10 @@ def test_errors_on_measured_runs_do_not_grow() -> None:
         for metric, off in zip(("tpot", "ttft"), errors, strict=True)
         for family, mine in (("dense", ~moe), ("moe", moe))
     }
-    assert found["tpot", "dense"] < 0.06, found
+    assert found["tpot", "dense"] < 0.045, found
     assert found["tpot", "moe"] < 0.08, found
-    assert found["ttft", "dense"] < 0.14, found
-    assert found["ttft", "moe"] < 0.15, found
+    assert found["ttft", "dense"] < 0.125, found
+    assert found["ttft", "moe"] < 0.145, found
     gpus = np.array([run.gpu for run in runs])
     (apart,) = left_out({Calibrated.MEASURED: (table,)}, gpus)[Calibrated.MEASURED]
     assert np.abs(apart.tpot - 1.0).mean() < 0.09

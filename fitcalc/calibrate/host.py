@@ -15,25 +15,22 @@ from numpy.typing import NDArray
 from fitcalc.calibrate.rebuild import RESULTS, write
 from fitcalc.calibrate.results import DIGITS
 from fitcalc.calibrate.runs import read_runs
-from fitcalc.calibrate.serving import LINEAR, Runs, schedules, tabled
-from fitcalc.calibrate.solve import AT_BOUND, standard_error
+from fitcalc.calibrate.serving import Runs, schedules, tabled
+from fitcalc.calibrate.solve import AT_BOUND, robust_standard_error
 from fitcalc.errors import TableError
 from fitcalc.physics.host import Serving, serving
 from fitcalc.units import Array, to_base
 
 ROUNDS = 2
 """Fits, each on the schedules of the coefficients before; a third changes nothing. [1]"""
-TTFT_WEIGHT = 0.5
-"""TTFT moves with the machine's load and network: half of what TPOT counts. [1]"""
-ROBUST_SCALE = 0.08
-"""Relative error beyond which a run counts less. [1]"""
-CLOCK_SPREAD = 0.2
-"""Before any run the clock is held to be 1 within this. [1]"""
+ROBUST_SCALE = 0.02
+"""Relative error beyond which a run counts less: nearly a mean absolute error, which a few runs on
+a slow machine cannot pull. [1]"""
 STARTS = Serving(
-    step=1e-4, sequence=8e-6, prompt=4e-3, chunk=4e-8, frontend=1e-2, token=3e-6, skew=3e-6,
-    clock=0.85,
+    step=1e-4, sequence=1e-5, prompt=3e-3, chunk=4e-8, element=2e-12, frontend=1e-2, token=4e-6,
+    skew=9e-6, floor=0.4,
 )  # fmt: skip
-UNITS = ("ms", "us", "ms", "us", "ms", "us", "us", "1")
+UNITS = ("ms", "us", "ms", "us", "ps", "ms", "us", "us", "1")
 SOURCE = "InferenceX serving runs, as in aiconfigurator-core 0.12.0's silicon sample"
 HEADER = "# What serving adds to kernels. Written by `fitcalc calibrate --runs`.\n"
 Mask = NDArray[np.bool_]
@@ -58,18 +55,15 @@ class Fitted:
     ttft_error: float
 
 
-def fit_serving(
-    table: Runs, chosen: Mask | None = None, *, clock_spread: float = CLOCK_SPREAD
-) -> Fitted:
+def fit_serving(table: Runs, chosen: Mask | None = None) -> Fitted:
     r"""Fit the coefficients to chosen runs.
 
-    Minimises $\sum \rho(\ln \hat T - \ln T) + w \rho(\ln \hat F - \ln F)$ over TPOT and TTFT with
+    Minimises $\sum \rho(\ln \hat T - \ln T) + \rho(\ln \hat F - \ln F)$ over TPOT and TTFT with
     the soft-L1 loss.
 
     Args:
         table: The runs.
         chosen: Which of them to fit to; all if not given.
-        clock_spread: Deviation from 1 to which the clock is held before any run. [1]
 
     Raises:
         TableError: there are fewer runs than coefficients.
@@ -79,7 +73,7 @@ def fit_serving(
     rows = np.ones(len(table.runs), dtype=bool) if chosen is None else chosen
     if rows.sum() <= len(Serving._fields):
         raise TableError(f"runs: {rows.sum()} cannot fix {len(Serving._fields)} coefficients.")
-    measured, weights = np.stack(table.measured), np.array([[1.0], [TTFT_WEIGHT]])
+    measured = np.stack(table.measured)
     scales, free = np.array(STARTS), _free(table, rows)
 
     def given(x: Array) -> Serving:
@@ -88,10 +82,7 @@ def fit_serving(
         return Serving(*whole.tolist())
 
     def residuals(x: Array) -> Array:
-        values = given(x)
-        off = np.log(np.stack(table.predicted(values)) / measured)[:, rows]
-        prior = (values.clock - 1.0) / clock_spread * ROBUST_SCALE
-        return np.append((weights * off).ravel(), prior)
+        return np.asarray(np.log(np.stack(table.predicted(given(x))) / measured)[:, rows].ravel())
 
     top = np.array(_TOP)[free]
     solved = least_squares(
@@ -100,7 +91,9 @@ def fit_serving(
     x = np.asarray(solved.x)
     inside = (x > AT_BOUND) & (top - x > AT_BOUND)
     spread = np.full(len(x), np.nan)
-    spread[inside] = standard_error(np.asarray(solved.jac)[:, inside], residuals(x))
+    spread[inside] = robust_standard_error(
+        np.asarray(solved.jac)[:, inside], residuals(x), ROBUST_SCALE
+    )
     errors = np.full(len(scales), np.nan)
     errors[free] = spread * scales[free]
     off = np.abs(np.stack(table.predicted(given(x))) / measured - 1.0)[:, rows].mean(axis=1)
@@ -109,8 +102,7 @@ def fit_serving(
     )
 
 
-_TOP = STARTS._replace(**dict.fromkeys(LINEAR, np.inf), frontend=np.inf, token=np.inf,
-                       clock=1.0 / STARTS.clock)  # fmt: skip
+_TOP = Serving(*(np.inf for _ in Serving._fields))._replace(floor=1.0 / STARTS.floor)
 
 
 def _free(table: Runs, rows: Mask) -> Mask:

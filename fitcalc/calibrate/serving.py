@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,27 +11,23 @@ from fitcalc.calibrate.runs import Run
 from fitcalc.calibrate.schedule import Points, points
 from fitcalc.catalog.gpu import Gpu
 from fitcalc.physics.build import step_model
-from fitcalc.physics.host import Serving, serving
+from fitcalc.physics.host import Serving
 from fitcalc.physics.step import StepModel
 from fitcalc.units import Array
 
-CLOCKS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Values at which device times are taken; between them they are a straight line. [1]"""
-LINEAR = ("step", "sequence", "prompt", "chunk", "skew")
-"""Coefficients that a step's time is linear in."""
-NOTHING = Serving(
-    step=0.0, sequence=0.0, prompt=0.0, chunk=0.0, frontend=0.0, token=0.0, skew=0.0, clock=1.0
-)
+LINEAR = ("step", "sequence", "prompt", "chunk", "element", "skew", "floor")
+"""Coefficients of a step; its time is linear in them."""
+NOTHING = Serving(*(0.0 for _ in Serving._fields))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """Many runs as arrays: a row a run, a column a clock or a coefficient. [s]
+    """Many runs as arrays: a row a run, a column a coefficient. [s]
 
     Attributes:
         runs: The runs themselves.
-        tpot: TPOT at each clock with all other coefficients 0.
-        ttft: TTFT at each clock, front end apart, with all other coefficients 0.
+        tpot: TPOT with all coefficients 0.
+        ttft: TTFT, front end apart, with all coefficients 0.
         tpot_slope: TPOT's slope in each coefficient of ``LINEAR``.
         ttft_slope: TTFT's slope in each.
         tokens_ahead: Prompt tokens a request waits to be tokenized.
@@ -52,38 +48,18 @@ class Runs:
     def predicted(self, given: Serving) -> tuple[Array, Array]:
         """TPOT and TTFT under given coefficients. [s]"""
         linear = np.array([getattr(given, name) for name in LINEAR])
-        at = np.interp(given.clock, CLOCKS, np.arange(len(CLOCKS)))
-        low = min(int(at), len(CLOCKS) - 2)
-        high = at - low
-
-        def between(table: Array) -> Array:
-            return table[:, low] * (1.0 - high) + table[:, low + 1] * high
-
-        tpot = between(self.tpot) + self.tpot_slope @ linear
-        ttft = between(self.ttft) + self.ttft_slope @ linear
+        tpot = self.tpot + self.tpot_slope @ linear
+        ttft = self.ttft + self.ttft_slope @ linear
         return tpot, ttft + given.frontend + given.token * self.tokens_ahead
 
 
 def step_of(run: Run, given: Serving, gpu: Gpu | None = None) -> StepModel:
     """Return a run's step law under given coefficients, as on another GPU's kernels if asked."""
     setup = run.setup
-    step = step_model(
+    return step_model(
         setup.model, [gpu or setup.gpu], setup.weight, setup.kv, setup.split,
-        engine=setup.engine,
+        engine=setup.engine, fitted=given,
     )  # fmt: skip
-    host = step.host._replace(
-        step_s=given.step, sequence_s=given.sequence, prompt_s=given.prompt,
-        chunk_s=given.chunk * setup.model.num_hidden_layers,
-        frontend_s=given.frontend, token_s=given.token,
-    )  # fmt: skip
-    law = step.gemms.law
-    eta = np.asarray(law.eta_flops) / serving().clock * given.clock
-    return replace(
-        step,
-        host=host,
-        links=step.links._replace(skew_s=given.skew),
-        gemms=step.gemms._replace(law=law._replace(eta_flops=eta)),
-    )
 
 
 def schedules(
@@ -107,14 +83,12 @@ def tabled(runs: Sequence[Run], laid: Sequence[Points], gpus: Sequence[Gpu] | No
     return Runs(runs, tpot, ttft, tpot_slope, ttft_slope, ahead)
 
 
-def _row(run: Run, at: Points, gpu: Gpu) -> tuple[Array, Array, Array, Array]:
+def _row(run: Run, at: Points, gpu: Gpu) -> tuple[float, float, Array, Array]:
     weights = np.stack((at.tpot_weight, at.ttft_weight))
-    bare = np.stack([
-        weights @ step_of(run, NOTHING._replace(clock=clock), gpu).step_s(*at.work.T)
-        for clock in CLOCKS
-    ])  # fmt: skip
-    slopes = np.stack([
-        weights @ step_of(run, NOTHING._replace(**{name: 1.0}), gpu).step_s(*at.work.T) - bare[-1]
-        for name in LINEAR
-    ])  # fmt: skip
-    return bare[:, 0], bare[:, 1], slopes[:, 0], slopes[:, 1]
+
+    def means(given: Serving) -> Array:
+        return np.asarray(weights @ step_of(run, given, gpu).step_s(*at.work.T))
+
+    bare = means(NOTHING)
+    slopes = np.stack([means(NOTHING._replace(**{name: 1.0})) - bare for name in LINEAR])
+    return float(bare[0]), float(bare[1]), slopes[:, 0], slopes[:, 1]

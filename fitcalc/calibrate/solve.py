@@ -121,3 +121,28 @@ def standard_error(jacobian: Array, residuals: Array) -> Array:
     variance = float(residuals @ residuals) / max(count - parameters, 1)
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
     return np.sqrt(np.diag(covariance))
+
+
+def robust_standard_error(jacobian: Array, residuals: Array, scale: float) -> Array:
+    r"""Return the standard errors of parameters that minimise a soft-L1 loss.
+
+    $$\sqrt{(H^{-1} S H^{-1})_{ii}}, \qquad S = \sum_i \psi_i^2 J_i J_i^T$$
+
+    Args:
+        jacobian: As scipy's ``least_squares`` leaves it, each row scaled so that $H = J^T J$.
+        residuals: Before the loss.
+        scale: Of the loss.
+
+    References:
+        P. J. Huber, "The behavior of maximum likelihood estimates under nonstandard conditions",
+        5th Berkeley Symposium, 1967.
+
+    Examples:
+        >>> near = np.array([1.0, -1.0, 1.0, -1.0, 0.0])
+        >>> robust_standard_error(np.ones((5, 1)), near, 1e6).round(3).tolist()
+        [0.4]
+    """
+    beyond = 1.0 + (residuals / scale) ** 2
+    scores = jacobian * (residuals * beyond**0.25)[:, None]
+    bread = np.linalg.pinv(jacobian.T @ jacobian)
+    return np.asarray(np.sqrt(np.diag(bread @ (scores.T @ scores) @ bread)))

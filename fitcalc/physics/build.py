@@ -22,32 +22,23 @@ from fitcalc.catalog.laws import (
     MoeLaw,
 )
 from fitcalc.catalog.link import inter_node_link
-from fitcalc.catalog.model import Attention, LlmModel, State, TensorKind
+from fitcalc.catalog.model import Attention, LlmModel, TensorKind
 from fitcalc.catalog.whose import worst
 from fitcalc.inputs.engine import ResolvedEngine
-from fitcalc.physics.host import host_term, serving
+from fitcalc.physics.glue import glue_term, sharded_elements, wide_norms
+from fitcalc.physics.host import Serving, host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
-from fitcalc.physics.kv_layers import attention_bytes_per_token, state_bytes
+from fitcalc.physics.kv_layers import attention_bytes_per_token
 from fitcalc.physics.launch import launch_term
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
-from fitcalc.physics.terms import AttentionTerm, GemmTerm, GlueTerm, LinkTerm, MoeTerm
+from fitcalc.physics.terms import AttentionTerm, GemmTerm, LinkTerm, MoeTerm
 from fitcalc.physics.weights import Parallel, stored
-from fitcalc.units import MAX_TOKENS, Array, Values
+from fitcalc.units import MAX_TOKENS, Array
 
 NO_WINDOW = float(MAX_TOKENS)
 """A window longer than any context. [tokens]"""
-_SAMPLER_PASSES = 4.0
-_LOGIT_BYTES = 4.0
-"""The sampler works in 32 bits: vllm/v1/worker/gpu/sample/sampler.py:242. [B]"""
-_NORM_PASSES = 4.0
-"""A fused residual-add and norm reads two rows and writes two. [rows]"""
-_NORMS_PER_LAYER = 2.0
 _FUSING_CAPABILITY = (10.0, 11.0)
-_KERNELS_PER_WIDE_NORM = 2.0
-"""Sums of squares before the ranks add them, scaling after. [1]"""
-_KERNELS_PER_LAYER = 4.0
-"""Norm, rotary, cache write, norm: what stays beside GEMMs and attention. [1]"""
 
 _FUSED_FORMATS = frozenset({"fp8", "int8"})
 """Formats with a scale a row or tensor: GEMMs were timed with the quantization of their input as a
@@ -114,6 +105,7 @@ def step_model(
     *,
     engine: ResolvedEngine,
     stacked: bool = False,
+    fitted: Serving | None = None,
 ) -> StepModel:
     """Build the step of a model on one GPU, or stacked on several.
 
@@ -125,7 +117,9 @@ def step_model(
         split: Tensor, pipeline, data and expert parallelism.
         engine: Version, scheduling and CUDA graphs.
         stacked: Whether to make a stack with a row for each GPU, even of one.
+        fitted: What serving adds to kernels; ``serving()`` if not given.
     """
+    adds = fitted or serving()
     each = [device_laws(gpu, weight, kv, split) for gpu in gpus]
     one = not stacked
     does = [float(_fuses_norms(gpu, split)) for gpu in gpus]
@@ -137,16 +131,15 @@ def step_model(
         model, weight, tp=split.tp, dp=split.dp,
         enable_expert_parallel=split.enable_expert_parallel,
     )  # fmt: skip
-    glue = _glue(model, split, flat, does[0] if one else np.array(does)[:, None])
-    links = _links(model, split, flat)
+    links = _links(model, split, flat, adds)
     return StepModel(
         gemms=_gemms(products, model, weight, size, ops),
         head=_head(products.lm_head, size, ops),
-        attention=_attention(model, kv, split, ops),
+        attention=_attention(model, kv, split, ops, adds),
         experts=_experts(products, model, split, size, ops),
-        glue=glue,
+        glue=glue_term(model, split, flat.glue, does[0] if one else np.array(does)[:, None]),
         links=links,
-        host=host_term(model.num_hidden_layers, engine),
+        host=host_term(adds, model.num_hidden_layers, sharded_elements(model, split), engine),
         launch=launch_term(
             model, gpus, weight, products, links=links, engine=engine, stacked=stacked
         ),
@@ -167,7 +160,6 @@ def _gemms(
     quantized, fused_rows = (mark > 0 for mark in marks)
     law = GemmLaw(*(np.where(quantized, a, b) for a, b in zip(laws.gemm, laws.plain, strict=True)))
     law = law._replace(
-        eta_flops=law.eta_flops * serving().clock,
         passes=np.where(fused_rows, 0.0, law.passes),
         t0_s=np.where(fused_rows, np.minimum(laws.plain.t0_s, law.t0_s), law.t0_s),
     )
@@ -181,7 +173,7 @@ def _head(head: Gemm, size: float, laws: DeviceLaws) -> GemmTerm:
 
 
 def _attention(
-    model: LlmModel, kv: KvFormat, split: Parallel, laws: DeviceLaws
+    model: LlmModel, kv: KvFormat, split: Parallel, laws: DeviceLaws, adds: Serving
 ) -> AttentionTerm | None:
     cells = [
         (*row, float(count))
@@ -192,9 +184,8 @@ def _attention(
     if not cells:
         return None
     heads, decode_dim, prefill_dim, size, window, count = _columns(cells)
-    return AttentionTerm(
-        heads, decode_dim, prefill_dim, size, window, count, laws.decode, laws.prefill
-    )
+    decode = laws.decode._replace(t0_s=laws.decode.t0_s * adds.floor)
+    return AttentionTerm(heads, decode_dim, prefill_dim, size, window, count, decode, laws.prefill)
 
 
 def _attention_rows(a: Attention, kv: KvFormat, tp: int) -> list[tuple[float, ...]]:
@@ -258,29 +249,7 @@ def _fuses_norms(gpu: Gpu, split: Parallel) -> bool:
     return split.tp > 1 and low <= gpu.capability < high
 
 
-def _glue(model: LlmModel, split: Parallel, laws: DeviceLaws, fuses: Values) -> GlueTerm:
-    moved, states, activations = 0.0, 0.0, 0.0
-    for layer, count in zip(model.layers, model.layer_counts, strict=True):
-        width = 2.0 * _NORM_PASSES * model.hidden_size + 3.0 * layer.intermediate_size / split.tp
-        if isinstance(layer.mixer, Attention):
-            heads = layer.mixer.num_attention_heads + 2.0 * layer.mixer.num_key_value_heads
-            width += 2.0 * heads * layer.mixer.head_dim / split.tp
-        if isinstance(layer.mixer, State):
-            states += count * 2.0 * state_bytes(layer.mixer, split.tp)
-        activations += count * (layer.intermediate_size > 0)
-        moved += count * ACTIVATION_BYTES * width
-    return GlueTerm(
-        token_bytes=moved,
-        state_bytes=states,
-        row_bytes=_SAMPLER_PASSES * _LOGIT_BYTES * model.vocab_size,
-        kernels=(_KERNELS_PER_LAYER - _NORMS_PER_LAYER * fuses) * model.num_hidden_layers
-        + activations
-        + _KERNELS_PER_WIDE_NORM * _wide_norms(model),
-        law=laws.glue,
-    )
-
-
-def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
+def _links(model: LlmModel, split: Parallel, laws: DeviceLaws, adds: Serving) -> LinkTerm:
     reduces = 1.0 + sum(
         count * ((layer.mixer is not None) + bool(layer.moe or layer.intermediate_size))
         for layer, count in zip(model.layers, model.layer_counts, strict=True)
@@ -295,27 +264,13 @@ def _links(model: LlmModel, split: Parallel, laws: DeviceLaws) -> LinkTerm:
         row_bytes=ACTIVATION_BYTES * model.vocab_size,
         tp=float(split.tp),
         all_reduces=reduces,
-        norm_reduces=float(_wide_norms(model)),
+        norm_reduces=float(wide_norms(model)),
         dp=float(split.dp),
         exchanges=2.0 * expert_layers if split.dp > 1 else 0.0,
         stages=float(split.pp),
-        skew_s=serving().skew,
+        skew_s=adds.skew,
         all_reduce=laws.all_reduce,
         gather=laws.gather,
         exchange=laws.exchange,
         send=laws.send,
     )
-
-
-def _wide_norms(model: LlmModel) -> int:
-    """Layers that normalize all heads together, for which ranks must add up their squares. [1]
-
-    vLLM 0.33.0 model_executor/layers/minimax_rms_norm/rms_norm_tp.py.
-    """
-    wide = 0
-    for layer, count in zip(model.layers, model.layer_counts, strict=True):
-        if isinstance(layer.mixer, Attention) and layer.mixer.num_key_value_heads > 1:
-            width = layer.mixer.num_attention_heads * layer.mixer.head_dim
-            names = (t.rows for t in layer.tensors if t.name.endswith("q_norm"))
-            wide += count * (width in names)
-    return wide

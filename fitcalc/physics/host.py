@@ -25,20 +25,22 @@ class Serving(NamedTuple):
         sequence: Input preparation, sampling and output of a sequence. [s]
         prompt: Extra of a prompt that gets its first token. [s]
         chunk: Extra of a prompt token in a layer. [s]
+        element: Extra of a prompt token by element of the activations that ranks share. [s]
         frontend: HTTP and first answer, a request. [s]
         token: Tokenizing, a prompt token. [s]
         skew: Time for which the ranks of an all-reduce wait for the last of them. [s]
-        clock: Share of the compute of kernels timed in bursts that a sustained load reaches. [1]
+        floor: Share of decode attention's floor alone that it keeps inside a CUDA graph. [1]
     """
 
     step: float
     sequence: float
     prompt: float
     chunk: float
+    element: float
     frontend: float
     token: float
     skew: float
-    clock: float
+    floor: float
 
 
 @cache
@@ -52,20 +54,22 @@ def serving() -> Serving:
     })  # fmt: skip
 
 
-def host_term(layers: int, engine: ResolvedEngine) -> HostTerm:
-    """Return the host's coefficients for an engine that overlaps host and device, or does not.
+def host_term(fitted: Serving, layers: int, elements: float, engine: ResolvedEngine) -> HostTerm:
+    """Return what a step and a request cost beside kernels for a model and an engine.
 
     Args:
+        fitted: The coefficients.
         layers: The model's layers. [1]
+        elements: A token's activations in all layers that are sharded, on one rank. [1]
         engine: Version, and whether the host schedules a step while the device runs another.
     """
-    fitted, host = serving(), launching()
+    host = launching()
     legacy = host.legacy_sequence if release(engine.version) < _FIRST_V1 else 0.0
     return HostTerm(
         step_s=fitted.step,
         sequence_s=fitted.sequence + legacy,
         prompt_s=fitted.prompt,
-        chunk_s=fitted.chunk * layers,
+        chunk_s=fitted.chunk * layers + fitted.element * elements,
         overlap=float(engine.async_scheduling),
         frontend_s=fitted.frontend,
         token_s=fitted.token,
