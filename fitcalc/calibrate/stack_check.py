@@ -20,12 +20,12 @@ from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.model import LlmModel, load_model
 from fitcalc.errors import FitcalcError
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.physics.build import step_model
 from fitcalc.physics.host import serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.terms import GlueTerm
 from fitcalc.planning.calibrated import StepCheck
-from fitcalc.planning.server import step_of
 from fitcalc.planning.setup import set_up
 from fitcalc.units import MICRO, MILLI
 
@@ -122,14 +122,15 @@ def predicted_parts(
 
 
 def torch_step(gpu: Gpu, shape: Shape) -> StepModel:
-    """Return the step of a model without scheduler, fused kernels or a warm chip's lower clock."""
+    """Return the step of a model without scheduler and fused kernels, each as if timed alone."""
     setup = set_up(shape.model(), gpu, EngineArgs())
     if isinstance(setup, Rejection):
         raise FitcalcError(f"measurements stack.csv: {setup.reason}.")
-    step = step_of(setup)
-    law = step.gemms.law
-    burst = law._replace(eta_flops=law.eta_flops / serving().clock)
-    return replace(step, gemms=step.gemms._replace(law=burst), glue=_glue(step, shape))
+    step = step_model(
+        setup.model, [setup.gpu], setup.weight, setup.kv, setup.split,
+        engine=setup.engine, fitted=serving()._replace(floor=1.0),
+    )  # fmt: skip
+    return replace(step, glue=_glue(step, shape))
 
 
 def _glue(step: StepModel, shape: Shape) -> GlueTerm:
