@@ -29,9 +29,9 @@ from fitcalc.planning.calibrated import StepCheck
 from fitcalc.planning.setup import set_up
 from fitcalc.units import MICRO, MILLI
 
-KERNELS_PER_LAYER, KERNELS_AROUND = 15.0, 3.0
-"""Kernels beside products and attention: 2 norms, 6 of the rotary embedding, 3 of the cache and the
-activation, 4 adds and copies; embedding, norm and argmax around all layers
+KERNELS_PER_LAYER, KERNELS_AROUND = 13.0, 3.0
+"""Kernels beside products and attention: 2 norms, 5 of the rotary embedding, 2 of the cache, 2 of
+the activation, 2 adds; embedding, norm and argmax around all layers
 (``fitcalc.calibrate.bench.stack``). [1]"""
 NORMS_AND_ADDS, ROTARY, CACHE, ACTIVATION = 10.0, 10.0, 4.0, 5.0
 """Elements that they read and write of the residual, the heads that turn, the KV heads and the

@@ -35,7 +35,7 @@ TINY = dataclasses.replace(
     prompts=(32,),
     moved=(16 * KIB, MIB),
     bandwidth=(MIB,),
-    expert_models=(),
+    expert_rows=(1,),
     launches=(10,),
     stack=SMALL,
     stack_batches=(2,),
@@ -62,9 +62,8 @@ def test_every_table_is_filled(measured: tuple[Path, suite.Outcome]) -> None:
     assert outcome.notes == ()
     assert outcome.left == 0
     for name, columns in COLUMNS.items():
-        if name != "moe":  # no small model has experts; below they are checked by themselves
-            latency = read_table(folder, name, columns).number(columns[-1])
-            assert (latency > 0).all()
+        latency = read_table(folder, name, columns).number(columns[-1])
+        assert (latency > 0).all()
     assert outcome.measured == sum(Rows(folder).count(name) for name in COLUMNS)
 
 
@@ -97,6 +96,8 @@ def test_a_cut_run_holds_coarse_sizes_of_everything(cpu: Device) -> None:
     assert found[: len(first)] == first
     assert {one.table for one in first} == set(COLUMNS)
     assert {one.cells["m"] for one in first if one.table == "gemm"} >= {1, 8192}
+    for dtype in GPU.formats:  # more rows than a law has coefficients
+        assert sum(one.cells.get("dtype") == dtype for one in first if one.table == "gemm") >= 12
     assert len(first) < len(found) / 4
 
 

@@ -88,11 +88,11 @@ def staged(values: Sequence[T]) -> Iterator[tuple[int, T]]:
 
 
 def grid(first: Sequence[A], second: Sequence[B]) -> Iterator[tuple[int, A, B]]:
-    """Yield (stage, a, b) of two lists of sizes; the finer of the two decides.
+    """Yield (stage, a, b) of two lists of sizes; the second starts with five of its own.
 
     Examples:
-        >>> list(grid([1, 2, 3], ["a"]))
-        [(0, 1, 'a'), (0, 2, 'a'), (0, 3, 'a')]
+        >>> [(a, b) for stage, a, b in grid("a", range(9)) if stage == 0]
+        [('a', 0), ('a', 2), ('a', 4), ('a', 6), ('a', 8)]
     """
     for (stage, a), (other, b) in product(staged(first), staged(second)):
-        yield max(stage, other), a, b
+        yield max(stage, other - 1), a, b

@@ -62,7 +62,7 @@ def cases(device: Device, sizes: Sizes) -> Iterator[Case]:
         hidden, inter, topk, number = experts
         touched = min(number, tokens * topk)
         stored = 3.0 * HALF_BYTES * hidden * inter * number
-        if stored <= min(sizes.largest, device.room_bytes):
+        if stored <= device.room_bytes:
             cells: Cells = {
                 "moe_dtype": "bfloat16", "num_tokens": tokens, "hidden_size": hidden,
                 "inter_size": inter, "topk": topk, "num_experts": number, "moe_tp_size": 1,

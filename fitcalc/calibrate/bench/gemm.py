@@ -49,14 +49,14 @@ def shapes(models: tuple[tuple[str, int], ...]) -> list[tuple[int, int]]:
 
 def cases(device: Device, sizes: Sizes) -> Iterator[Case]:
     """Yield every format, matrix and number of rows."""
-    matrices = shapes(sizes.models)
-    for dtype in sizes.formats:
-        if not _runs(device, dtype):
-            continue
-        for stage, (n, k), m in grid(matrices, sizes.rows):
-            size = WEIGHT_BYTES[dtype] * k * (n + m) + 2.0 * m * n
-            few = dtype == "sq" and device.is_cuda and m <= INT_ROWS
-            if not few and size <= min(sizes.largest, device.room_bytes):
+    room = min(sizes.largest, device.room_bytes)
+    for dtype in (dtype for dtype in sizes.formats if _runs(device, dtype)):
+        each = WEIGHT_BYTES[dtype]
+        matrices = [(n, k) for n, k in shapes(sizes.models) if each * n * k <= room]
+        fewest = INT_ROWS + 1 if dtype == "sq" and device.is_cuda else 1
+        for stage, (n, k), m in grid(matrices, [m for m in sizes.rows if m >= fewest]):
+            size = each * k * (n + m) + 2.0 * m * n
+            if size <= room:
                 cells: Cells = {"dtype": dtype, "m": m, "n": n, "k": k}
                 build = partial(call, device, dtype, m, n, k)
                 yield Case("gemm", cells, stage, timed(device, size, build))
