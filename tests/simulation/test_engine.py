@@ -196,3 +196,69 @@ def test_a_step_law_is_written_out_once() -> None:
     seen = simulate_requests(law, trace, SchedulerSettings(64, 2048, 10_000))
     assert law.calls < 10
     assert seen.gap_count.sum() == 200 * 249
+
+
+@st.composite
+def loads(draw: st.DrawFn) -> Trace:
+    """Requests with priorities, some of which start alike."""
+    trace = draw(traces())
+    count = len(trace)
+    families = draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))
+    own = draw(st.lists(st.integers(0, 4), min_size=count, max_size=count))
+    hashes = tuple(
+        tuple(10 * family + i if i < shared else 1000 + 10 * number + i for i in range(size))
+        for number, (family, shared, size) in enumerate(
+            zip(families, own, (trace.isl // 16).tolist(), strict=True)
+        )
+    )
+    return replace(
+        trace,
+        priority=np.array(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))),
+        hash_ids=hashes if draw(st.booleans()) else None,
+        hash_block_tokens=16,
+    )
+
+
+@st.composite
+def tuned(draw: st.DrawFn) -> SchedulerSettings:
+    """Servers with every setting of the scheduler."""
+    server = draw(servers())
+    seats = draw(st.none() | st.integers(1, server.max_num_seqs))
+    return replace(
+        server,
+        policy=draw(st.sampled_from(["fcfs", "priority"])),
+        max_num_active_seqs=seats,
+        long_prefill_token_threshold=draw(st.sampled_from([0, 7, 30])),
+        prefill_schedule_interval=draw(st.sampled_from([1, 2, 5])),
+        watermark=draw(st.sampled_from([0.0, 0.02])),
+        enable_prefix_caching=draw(st.booleans()),
+        num_gpu_blocks=server.num_gpu_blocks + 3,  # beside the watermark
+    )
+
+
+@settings(max_examples=200)
+@given(loads(), tuned(), loops, st.booleans(), st.integers(0, 2))
+def test_skipping_changes_nothing_under_any_setting(
+    trace: Trace,
+    server: SchedulerSettings,
+    clients: int | None,
+    paced: bool,  # noqa: FBT001
+    warmups: int,
+) -> None:
+    def run(*, skip: bool) -> Records:
+        return simulate_requests(
+            LinearLaw(),
+            trace,
+            server,
+            concurrency=clients,
+            paced=paced,
+            warmups=warmups,
+            skip=skip,
+        )
+
+    fast, slow = run(skip=True), run(skip=False)
+    for name in FIELDS:
+        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=1e-9, atol=0)
+    counts, values = np.sort(fast.gap_s.repeat(fast.gap_count.astype(int))), slow.gap_s
+    slowly = np.sort(values.repeat(slow.gap_count.astype(int)))
+    np.testing.assert_allclose(counts, slowly, rtol=1e-9)
