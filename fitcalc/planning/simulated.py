@@ -31,6 +31,7 @@ DEFAULT_REQUESTS = 2000
 """Requests that an open loop runs where the traffic leaves it open. [1]"""
 _ROUNDS = 10
 """Requests a client of a closed loop sends where the traffic leaves it open. [1]"""
+_UNHASHED = "hash_ids were not looked up: this model has several groups of KV layers"
 _MOST_REQUESTS = 1_000_000
 """Requests beyond which no confidence is worth the wait. [1]"""
 
@@ -175,6 +176,8 @@ def run_simulation(
             break
     settings = settings_of(setup, ledger)
     answer = simulation(seen, seed=seed, slo=slo, trace=trace)
+    if trace.hash_ids is not None and settings.block_rules and settings.enable_prefix_caching:
+        answer = answer.model_copy(update={"notes": (_UNHASHED,)})
     return Run(answer, seen, trace, settings, step_of(setup))
 
 

@@ -52,6 +52,7 @@ def simulation_view(seen: Simulation, *, narrow: bool) -> Group:
         lines.append(Text(f"{refused} longer than max_model_len would be refused.", style="yellow"))
     if seen.skipped:
         lines.append(Text(f"{count(seen.skipped, 'row')} of the file were passed over."))
+    lines += [Text(f"{note}.", style="yellow") for note in seen.notes]
     return Group(*lines)
 
 

@@ -34,8 +34,8 @@ class Simulation(Row):
     time means of one replica; ``utilization`` share of the time in steps; ``cached_share`` prompt
     tokens from the prefix cache; ``slo_met`` share of the requests within the SLO,
     ``goodput_requests_per_s`` their rate; ``refused`` requests too long for the server;
-    ``skipped`` rows of the file passed over; ``classes`` each class of a mix by itself; the other
-    fields as in ``Prediction``, rates of all replicas.
+    ``skipped`` rows of the file passed over; ``classes`` each class of a mix by itself; ``notes``
+    what the answer leaves out; the other fields as in ``Prediction``, rates of all replicas.
     """
 
     stable: bool
@@ -63,6 +63,7 @@ class Simulation(Row):
     refused: int = 0
     skipped: int = 0
     classes: tuple[ClassFelt, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def prediction(
         self,
