@@ -93,8 +93,8 @@ def _steps(steps: tuple[StepCheck, ...], width: int) -> RenderableType:
 def _steps_words(steps: tuple[StepCheck, ...]) -> str:
     inside = sum(step.inside for step in steps)
     return (
-        f"{inside} of {count(len(steps), 'step')} within the interval, which holds what the fits "
-        "leave of single kernels and how steady the device was, nothing else."
+        f"{inside} of {count(len(steps), 'step')} within the interval: what the fits leave of "
+        "single kernels, and what the other steps of its phase show beside their kernels."
     )
 
 
