@@ -77,6 +77,13 @@ Percentile = Annotated[
         rich_help_panel=_PROMISE,
     ),
 ]
+ItlPercentile = Annotated[
+    float | None,
+    typer.Option(
+        help="Percentile of the gaps, where it is another than --percentile.",
+        rich_help_panel=_PROMISE,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_ANSWER),
@@ -127,10 +134,21 @@ def read_length(*, ctx: str | None, isl: str | None, osl: str | None) -> Request
 
 
 def read_slo(
-    *, ttft: Ttft = None, itl: Itl = None, e2e: E2e = None, percentile: Percentile = None
+    *,
+    ttft: Ttft = None,
+    itl: Itl = None,
+    e2e: E2e = None,
+    percentile: Percentile = None,
+    itl_percentile: ItlPercentile = None,
 ) -> Slo:
     """Read the promise; what nobody gave keeps the default of ``Slo`` and counts as unset."""
-    given = {"ttft_ms": ttft, "itl_ms": itl, "e2e_ms": e2e, "percentile": percentile}
+    given = {
+        "ttft_ms": ttft,
+        "itl_ms": itl,
+        "e2e_ms": e2e,
+        "percentile": percentile,
+        "itl_percentile": itl_percentile,
+    }
     return Slo(**known(given))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from fitcalc.answers import Limit
 from fitcalc.inputs.question import Question
 
 
@@ -15,9 +16,15 @@ class Slo(Question):
         itl_ms: Gap between two consecutive output tokens. [ms]
         e2e_ms: Arrival to last token; ``None`` = not promised. [ms]
         percentile: Share of requests and gaps that must keep the promise. [%]
+        itl_percentile: Share of gaps, where it is another; ``None`` = ``percentile``. [%]
     """
 
     ttft_ms: float = Field(default=2000.0, gt=0, le=1e7, allow_inf_nan=False)
     itl_ms: float = Field(default=100.0, gt=0, le=1e7, allow_inf_nan=False)
     e2e_ms: float | None = Field(default=None, gt=0, le=1e8, allow_inf_nan=False)
     percentile: float = Field(default=95.0, ge=50, le=99, allow_inf_nan=False)
+    itl_percentile: float | None = Field(default=None, ge=50, le=99, allow_inf_nan=False)
+
+    def at(self, limit: Limit) -> float:
+        """Percentile at which a limit is promised. [%]"""
+        return self.itl_percentile or self.percentile if limit is Limit.ITL else self.percentile

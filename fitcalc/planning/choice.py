@@ -47,6 +47,7 @@ class Confirmed(Row):
 
     Attributes:
         limit: Which latency.
+        percentile: At which it is promised. [%]
         promised_ms: Its limit; ``None`` = not promised. [ms]
         closed_form_ms: What the closed form said. [ms]
         simulated_ms: What events had. [ms]
@@ -56,6 +57,7 @@ class Confirmed(Row):
     """
 
     limit: Limit
+    percentile: float
     promised_ms: float | None
     closed_form_ms: float
     simulated_ms: float
@@ -64,6 +66,11 @@ class Confirmed(Row):
     difference: float
     holds: bool
 
+    @property
+    def surely_holds(self) -> bool:
+        """Whether all of the interval keeps the limit."""
+        return self.promised_ms is None or self.high_ms <= self.promised_ms
+
 
 class Verification(Row):
     """One server at its share of the traffic, event by event.
@@ -71,8 +78,7 @@ class Verification(Row):
     Attributes:
         ok: Whether it kept up and every limit holds.
         stable: Whether it kept up.
-        percentile: Of the limits. [%]
-        limits: TTFT, ITL and E2E at that percentile.
+        limits: TTFT, ITL and E2E at the promised percentile.
         ttft_ms, itl_ms, tpot_ms, e2e_ms: What users felt. [ms]
         num_requests: Requests simulated. [1]
         seed: That drew them.
@@ -81,7 +87,6 @@ class Verification(Row):
 
     ok: bool
     stable: bool
-    percentile: float
     limits: tuple[Confirmed, ...]
     ttft_ms: Percentiles
     itl_ms: Percentiles

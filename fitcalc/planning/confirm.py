@@ -7,44 +7,42 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fitcalc.answers import Limit, Percentiles, Prediction, Rejection
-from fitcalc.inputs.slo import Slo
+from fitcalc.answers import Rejection
+from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.candidates import rejected
-from fitcalc.planning.choice import Choice, Confirmed, RejectedChoice, Verification
+from fitcalc.planning.choice import Choice, RejectedChoice, Verification
 from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits
-from fitcalc.planning.predict import FILLS, TRUSTED
+from fitcalc.planning.predict import TRUSTED
 from fitcalc.planning.priced import with_replicas
-from fitcalc.planning.server import interval_of
-from fitcalc.planning.simulated import records_of
-from fitcalc.simulation.report import is_stable, percentiles, quantiles
-from fitcalc.units import MICRO, MILLI, Array
+from fitcalc.planning.verify import cost_s, from_events, verification
 
-SEED = 0
 CHEAP_S = 0.2
 """Time that a simulation may cost where nobody asked for it. [s]"""
-_REQUESTS, _MORE = 1000, 4
-"""Requests of a first look, and how many times as many decide where that is unclear. [1]"""
-_SURE = 1.645
-"""Standard deviations of a one-sided 95 % confidence."""
-_PERCENT = 100.0
 _GROWTH = (1.05, 1.1, 1.25, 1.5, 2.0)
 """How replicas grow, one after the other, while events miss the promise. [1]"""
 _MOST_RUNS = 12
 """Simulations after which no further runner-up is confirmed. [1]"""
-_REQUEST_US, _CHUNK_US, _TOKEN_US = 60.0, 35.0, 0.8
-"""What a request, a step of its prompt and a row of the tables cost this simulation. [us]"""
+_MOST_FEWER = 4
+"""Servers that are taken away at most, where events allow fewer. [1]"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a plan with more servers must stay within; ``cost_s`` of one simulation."""
+    """What a plan with other servers must stay within.
+
+    Attributes:
+        max_gpus, budget_usd_per_hour, cloud: As in ``plan``.
+        cost_s: Most that one simulation may cost. [s]
+        headroom: Share of the load that fewer servers would leave free; ``None`` = try no fewer.
+    """
 
     max_gpus: int | None
     budget_usd_per_hour: float | None
     cloud: str | None
     cost_s: float
+    headroom: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def confirmed(
         bounds: What more servers must stay within.
     """
     waiting = [Tried(one, one.priced.replicas) for one in some]
-    sure: list[Choice] = []
+    sure: list[Finalist] = []
     lost: list[RejectedChoice] = []
     runs = 0
     while waiting and len(sure) < wanted and (runs < _MOST_RUNS or not sure):
@@ -81,105 +79,64 @@ def confirmed(
         runs += 1
         seen = verification(one.finalist, search.slo, one.planned)
         if seen.ok:
-            sure.append(_with(one.finalist, seen))
+            sure.append(_with(*_least(search, one, seen, bounds)))
             continue
         more, no = _more(search, one, bounds)
         if more is None:
-            lost += no or [_late(one.finalist, seen, search.slo)]
+            lost += no or [_late(one.finalist, seen)]
         else:
             insort(waiting, more, key=lambda tried: tried.finalist.priced.order())
-    return [*sure, *(one.finalist.choice for one in waiting)], lost
+    sure.sort(key=lambda one: one.priced.order())
+    return [one.choice for one in (*sure, *(tried.finalist for tried in waiting))], lost
 
 
-def cost_s(one: Finalist) -> float:
-    """Expect what a simulation costs a core, from counts alone: no clock decides. [s]"""
-    engine, share = one.setup.engine, one.share
-    chunks = math.ceil(share.isl.mean / engine.max_num_batched_tokens)
-    each = _REQUEST_US + _CHUNK_US * chunks
-    tables = _TOKEN_US * (share.longest + engine.max_num_batched_tokens)
-    return (_count(one) * each + tables) * MICRO
+def _least(
+    search: Search, one: Tried, seen: Verification, bounds: Bounds
+) -> tuple[Finalist, Verification]:
+    """Take servers away while events surely keep the promise with the headroom still free."""
+    best, free = one.finalist, bounds.headroom
+    if free is None or one.tries:
+        return best, seen
+    for servers in range(one.planned - 1, max(0, one.planned - 1 - _MOST_FEWER), -1):
+        made = finalists(search, [with_replicas(best.priced.found, servers, bounds.cloud)])
+        if not made or made[0].choice.prediction.utilization > 1.0 - free:
+            break
+        crowded = replace(made[0], share=_scaled(made[0].share, 1.0 / (1.0 - free)))
+        full = verification(crowded, search.slo, one.planned)
+        if not (full.ok and all(row.surely_holds for row in full.limits)):
+            break
+        best, seen = made[0], verification(made[0], search.slo, one.planned)
+    return best, seen
 
 
-def verification(one: Finalist, slo: Slo, planned: int) -> Verification:
-    """Serve a finalist's share event by event; look longer where the promise is at the edge."""
-    count = _count(one)
-    seen = _confirm(one, slo, count, planned)
-    unclear = any(row.promised_ms and row.low_ms <= row.promised_ms < row.high_ms
-                  for row in seen.limits)  # fmt: skip
-    return _confirm(one, slo, count * _MORE, planned) if unclear else seen
+def _scaled(share: Traffic, factor: float) -> Traffic:
+    """Return so many times a traffic."""
+    if share.qps is not None:
+        return share.replace(qps=share.qps * factor)
+    return share.replace(concurrency=math.ceil((share.concurrency or 1) * factor))
 
 
-def _count(one: Finalist) -> int:
-    """Requests of a first look: enough for a percentile, and for batches that fill. [1]"""
-    return max(_REQUESTS, math.ceil(FILLS * one.choice.prediction.steady_batch))
-
-
-def _confirm(one: Finalist, slo: Slo, count: int, planned: int) -> Verification:
-    seen = records_of(one.setup, one.ledger, one.share, seed=SEED, requests=count)
-    said, share = one.choice.prediction, slo.percentile / _PERCENT
-    # Before the first requests have ended the batch is still filling.
-    later = seen.part((seen.arrival_s >= said.e2e_ms.mean * MILLI).nonzero()[0])
-    filled = later if len(later.isl) >= count // 2 else seen
-    noise = _SURE * math.sqrt(share * (1.0 - share) / len(filled.isl))
-    shares = (share, share - noise, min(share + noise, 1.0))
-    rows = (
-        (Limit.TTFT, slo.ttft_ms, said.ttft_ms, quantiles(filled.ttft_s, shares)),
-        (Limit.ITL, slo.itl_ms, said.itl_ms, quantiles(seen.gap_s, shares, seen.gap_count)),
-        (Limit.E2E, slo.e2e_ms, said.e2e_ms, quantiles(filled.e2e_s, shares)),
+def _with(one: Finalist, seen: Verification) -> Finalist:
+    """Attach what events say; it is the prediction itself where the closed form is not trusted."""
+    said, slo_missed = (
+        one.choice.prediction,
+        any(
+            row.promised_ms is not None and row.closed_form_ms > row.promised_ms
+            for row in seen.limits
+        ),
     )
-    stable = is_stable(seen)
-    limits = tuple(_row(limit, promised, p.at(slo.percentile), found)
-                   for limit, promised, p, found in rows)  # fmt: skip
-    return Verification(
-        ok=stable and all(row.holds for row in limits),
-        stable=stable,
-        percentile=slo.percentile,
-        limits=limits,
-        ttft_ms=percentiles(filled.ttft_s),
-        itl_ms=percentiles(seen.gap_s, seen.gap_count),
-        tpot_ms=percentiles(filled.tpot_s),
-        e2e_ms=percentiles(filled.e2e_s),
-        num_requests=len(seen.isl),
-        seed=SEED,
-        replicas_planned=planned,
-    )
-
-
-def _row(limit: Limit, promised: float | None, said_ms: float, found_s: Array) -> Confirmed:
-    at, low, high = (float(x) / MILLI for x in found_s)
-    return Confirmed(
-        limit=limit,
-        promised_ms=promised,
-        closed_form_ms=said_ms,
-        simulated_ms=at,
-        low_ms=low,
-        high_ms=high,
-        difference=said_ms / at - 1.0 if at > 0 else 0.0,
-        holds=promised is None or low <= promised,
-    )
-
-
-def _with(one: Finalist, seen: Verification) -> Choice:
-    """Attach what events say; above the trusted utilization it is the prediction itself."""
-    said = one.choice.prediction
-    if said.utilization > TRUSTED:
+    if said.utilization > TRUSTED or slo_missed:
         said = from_events(one, said, seen)
     notes = one.choice.notes
-    servers = one.choice.replicas
-    if servers > seen.replicas_planned:
-        added = servers - seen.replicas_planned
-        words = f"events missed the promise on {seen.replicas_planned} servers: {added} added"
+    servers, planned = one.choice.replicas, seen.replicas_planned
+    if servers > planned:
+        words = f"events missed the promise on {planned} servers: {servers - planned} added"
         notes = (*notes, words)
-    return one.choice.model_copy(update={"prediction": said, "verification": seen, "notes": notes})
-
-
-def from_events(one: Finalist, said: Prediction, seen: Verification) -> Prediction:
-    """Return a prediction with the latencies that events had."""
-    felt: dict[str, Percentiles] = {
-        name: getattr(seen, name) for name in ("ttft_ms", "itl_ms", "tpot_ms", "e2e_ms")
-    }
-    interval = interval_of(one.setup, seen.ttft_ms, seen.tpot_ms)
-    return said.model_copy(update={**felt, "interval": interval, "method": "simulation"})
+    if servers < planned:
+        words = f"events keep the promise without {planned - servers} of {planned} servers"
+        notes = (*notes, words)
+    update = {"prediction": said, "verification": seen, "notes": notes}
+    return replace(one, choice=one.choice.model_copy(update=update))
 
 
 def _more(search: Search, one: Tried, bounds: Bounds) -> tuple[Tried | None, list[RejectedChoice]]:
@@ -194,7 +151,7 @@ def _more(search: Search, one: Tried, bounds: Bounds) -> tuple[Tried | None, lis
     return (replace(one, finalist=made[0], tries=one.tries + 1) if made else None), over
 
 
-def _late(one: Finalist, seen: Verification, slo: Slo) -> RejectedChoice:
+def _late(one: Finalist, seen: Verification) -> RejectedChoice:
     """Say which limit events miss by the most."""
     worst = max(
         (row for row in seen.limits if row.promised_ms),
@@ -202,7 +159,7 @@ def _late(one: Finalist, seen: Verification, slo: Slo) -> RejectedChoice:
     )
     promised = worst.promised_ms or 0.0
     reason = (
-        f"in events {worst.limit.value} at p{slo.percentile:g} is {worst.simulated_ms:,.0f} ms, "
+        f"in events {worst.limit.value} at p{worst.percentile:g} is {worst.simulated_ms:,.0f} ms, "
         f"promised are {promised:,.0f} ms"
     )
     no = Rejection(limit=worst.limit, needed=worst.simulated_ms, available=promised, reason=reason)

@@ -34,7 +34,6 @@ def refused(entries: Iterable[Entry]) -> list[RejectedChoice]:
 def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]:
     """Return the candidates that keep the promise at no load, with the limit they miss."""
     lost = []
-    share = search.slo.percentile / _PERCENT
     for one in found:
         server = search.server(
             np.array([one.entry.index], dtype=np.intp),
@@ -55,12 +54,13 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
         }
         law, most = laws[limit]
         promised = most or 0.0
-        felt = float(law.quantile(share)[0]) / MILLI
+        percentile = search.slo.at(limit)
+        felt = float(law.quantile(percentile / _PERCENT)[0]) / MILLI
         no = Rejection(
             limit=limit,
             needed=felt,
             available=promised,
-            reason=f"{limit.value} at p{search.slo.percentile:g} is {felt:,.0f} ms with hardly any "
+            reason=f"{limit.value} at p{percentile:g} is {felt:,.0f} ms with hardly any "
             f"load; promised {promised:,.0f} ms",
         )
         lost.append(of(one.entry, no))

@@ -25,11 +25,11 @@ def missed(found: Prediction, slo: Slo) -> tuple[Failure, ...]:
     return tuple(
         Failure(
             limit=limit,
-            needed=latency.at(slo.percentile),
+            needed=latency.at(slo.at(limit)),
             available=promised,
-            reason=f"{limit.value} at p{slo.percentile:g} is {latency.at(slo.percentile):,.0f} ms, "
+            reason=f"{limit.value} at p{slo.at(limit):g} is {latency.at(slo.at(limit)):,.0f} ms, "
             f"promised are {promised:,.0f} ms",
         )
         for limit, latency, promised in rows
-        if promised is not None and latency.at(slo.percentile) > promised
+        if promised is not None and latency.at(slo.at(limit)) > promised
     )

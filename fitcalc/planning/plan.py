@@ -197,6 +197,7 @@ def _confirmed(
         limits.budget_usd_per_hour,
         limits.cloud,
         CHEAP_S if cheap else math.inf,
+        None if cheap else limits.headroom,
     )
     return confirmed(search, kept, 1 if cheap else 1 + limits.top, bounds)
 

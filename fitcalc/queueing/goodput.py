@@ -36,7 +36,7 @@ def kept_limits(
     rows = len(server.max_batch)
     ttft = ttft_law(server, state, burstiness).share_within(np.full(rows, slo.ttft_ms * MILLI))
     itl = gaps_within(server, state, slo.itl_ms * MILLI)
-    kept = [(Limit.TTFT, ttft >= share), (Limit.ITL, itl >= share)]
+    kept = [(Limit.TTFT, ttft >= share), (Limit.ITL, itl >= slo.at(Limit.ITL) / _PERCENT)]
     if slo.e2e_ms is not None:
         whole = latency(server, state, burstiness).e2e
         kept.append((Limit.E2E, whole.share_within(np.full(rows, slo.e2e_ms * MILLI)) >= share))

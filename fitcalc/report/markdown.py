@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fitcalc.answers import Limit
+from fitcalc.inputs.slo import Slo
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
@@ -41,7 +43,11 @@ def _latency(plan: Plan, best: Choice) -> str:
     found, slo = best.prediction, plan.question.slo
     promised = {"TTFT": slo.ttft_ms, "ITL": slo.itl_ms, "E2E": slo.e2e_ms}
     rows = [
-        (name, *(milliseconds(x) for x in (p.mean, p.p50, p.p90, p.p95, p.p99)), _promise(limit))
+        (
+            name,
+            *(milliseconds(x) for x in (p.mean, p.p50, p.p90, p.p95, p.p99)),
+            _promise(slo, name, limit),
+        )
         for name, p, limit in (
             ("TTFT", found.ttft_ms, promised["TTFT"]),
             ("ITL", found.itl_ms, promised["ITL"]),
@@ -49,11 +55,11 @@ def _latency(plan: Plan, best: Choice) -> str:
             ("E2E", found.e2e_ms, promised["E2E"]),
         )
     ]
-    return _table(("", "mean", "p50", "p90", "p95", "p99", f"p{slo.percentile:g} promised"), rows)
+    return _table(("", "mean", "p50", "p90", "p95", "p99", "promised"), rows)
 
 
-def _promise(limit: float | None) -> str:
-    return "" if limit is None else milliseconds(limit)
+def _promise(slo: Slo, name: str, limit: float | None) -> str:
+    return "" if limit is None else f"p{slo.at(Limit(name.lower())):g} {milliseconds(limit)}"
 
 
 def _alternatives(plan: Plan, best: Choice, top: int) -> str:
@@ -66,7 +72,7 @@ def _alternatives(plan: Plan, best: Choice, top: int) -> str:
             choice.engine.weight_format,
             usd(choice.usd_per_hour),
             milliseconds(choice.prediction.ttft_ms.at(slo.percentile)),
-            milliseconds(choice.prediction.itl_ms.at(slo.percentile)),
+            milliseconds(choice.prediction.itl_ms.at(slo.at(Limit.ITL))),
             choice.prediction.calibrated.value,
         )
         for choice in (best, *runners_up(plan)[:top])

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fitcalc.answers import MemoryLedger, Percentiles, Prediction
+from fitcalc.answers import Limit, MemoryLedger, Percentiles, Prediction
 from fitcalc.inputs.slo import Slo
 from fitcalc.report.words import CALIBRATED, gib, milliseconds, number
 
@@ -39,24 +39,25 @@ def latency_table(felt: Prediction | Simulation, slo: Slo | None, *, narrow: boo
     columns = ("p50", "p99") if narrow else ("mean", "p50", "p90", "p95", "p99")
     made = table("What users feel", "", *columns, *(("promise",) if slo else ()))
     rows = (
-        ("TTFT", "first token", felt.ttft_ms, slo.ttft_ms if slo else None),
-        ("ITL", "between tokens", felt.itl_ms, slo.itl_ms if slo else None),
-        ("TPOT", "per token", felt.tpot_ms, None),
-        ("E2E", "whole request", felt.e2e_ms, slo.e2e_ms if slo else None),
+        (Limit.TTFT, "first token", felt.ttft_ms, slo.ttft_ms if slo else None),
+        (Limit.ITL, "between tokens", felt.itl_ms, slo.itl_ms if slo else None),
+        (None, "per token", felt.tpot_ms, None),
+        (Limit.E2E, "whole request", felt.e2e_ms, slo.e2e_ms if slo else None),
     )
-    for name, words, found, limit in rows:
+    for which, words, found, limit in rows:
+        name = which.value.upper() if which else "TPOT"
         cells = [milliseconds(float(getattr(found, column))) for column in columns]
-        promise = [_kept(found, slo, limit)] if slo else []
+        promise = [_kept(found, slo.at(which or Limit.TTFT), limit)] if slo else []
         made.add_row(name if narrow else f"{words} ({name})", *cells, *promise)
     return made
 
 
-def _kept(found: Percentiles, slo: Slo, limit: float | None) -> Text:
+def _kept(found: Percentiles, percentile: float, limit: float | None) -> Text:
     if limit is None:
         return Text("")
-    kept = found.at(slo.percentile) <= limit
+    kept = found.at(percentile) <= limit
     mark, style = ("kept", "green") if kept else ("missed", "red")
-    return Text(f"p{slo.percentile:g} <= {milliseconds(limit)} {mark}", style=style)
+    return Text(f"p{percentile:g} <= {milliseconds(limit)} {mark}", style=style)
 
 
 def ledger_rows(memory: MemoryLedger) -> tuple[tuple[str, float], ...]:

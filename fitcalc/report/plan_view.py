@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from fitcalc.answers import Limit
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.lost import case_words, lost_groups
@@ -167,7 +168,7 @@ def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[Render
         found = choice.prediction
         rest = (
             milliseconds(found.ttft_ms.at(slo.percentile)),
-            milliseconds(found.itl_ms.at(slo.percentile)),
+            milliseconds(found.itl_ms.at(slo.at(Limit.ITL))),
             BINDS[found.bottleneck],
             found.calibrated.value,
         )

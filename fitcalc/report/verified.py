@@ -21,13 +21,13 @@ def verified_words(best: Choice) -> str:
     )
     return (
         f"Simulated, {seen.num_requests:,} requests of one server: "
-        f"{', '.join(_one(row, seen.percentile) for row in told)}{differ}."
+        f"{', '.join(_one(row) for row in told)}{differ}."
     )
 
 
-def _one(row: Confirmed, percentile: float) -> str:
+def _one(row: Confirmed) -> str:
     return (
-        f"{row.limit.value.upper()} p{percentile:g} {milliseconds(row.simulated_ms)} "
+        f"{row.limit.value.upper()} p{row.percentile:g} {milliseconds(row.simulated_ms)} "
         f"{'kept' if row.holds else 'missed'} "
         f"(closed form {milliseconds(row.closed_form_ms)})"
     )

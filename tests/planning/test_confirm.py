@@ -103,3 +103,32 @@ def test_busy_servers_are_predicted_by_events() -> None:
         assert found.utilization == pytest.approx(load)
         methods.append(found.method)
     assert methods == ["closed_form", "simulation"]
+
+
+def test_servers_that_events_do_not_need_are_taken_away() -> None:
+    """The 72-GPU trap: 70B on H200, 8k in, 500 out, 20 requests/s (docs/trap.md)."""
+    asked = Traffic(qps=20, isl=8000, osl=500)
+    slo = Slo(ttft_ms=2000, itl_ms=50, percentile=99, itl_percentile=95)
+    trusting = plan("70b", asked, slo, gpus=["h200"], headroom=0).best
+    best = plan("70b", asked, slo, gpus=["h200"], headroom=0, verify=True, top=1).best
+    assert trusting is not None
+    assert best is not None
+    assert best.gpu_count < trusting.gpu_count <= 72
+    assert best.prediction.method == "simulation"
+    seen = simulate(
+        "70b", best.gpu, engine_of(best), asked.share(best.replicas).replace(num_requests=8000),
+        seed=3,
+    )  # fmt: skip
+    assert not isinstance(seen, Rejection)
+    assert seen.ttft_ms.p99 <= slo.ttft_ms * 1.03
+    assert seen.itl_ms.p95 <= slo.itl_ms
+
+
+def test_gaps_may_be_promised_at_another_percentile() -> None:
+    traffic = Traffic(qps=20, isl=8000, osl=500)
+    strict = plan("70b", traffic, Slo(itl_ms=50, percentile=99), gpus=["h200"]).best
+    loose = plan("70b", traffic, Slo(itl_ms=50, percentile=99, itl_percentile=95), gpus=["h200"])
+    assert strict is not None
+    assert loose.best is not None
+    assert loose.best.gpu_count < strict.gpu_count
+    assert loose.best.prediction.itl_ms.p99 > 50 >= loose.best.prediction.itl_ms.p95
