@@ -73,7 +73,7 @@ def confirmed(
     runs = 0
     while waiting and len(sure) < wanted and (runs < _MOST_RUNS or not sure):
         one = waiting[0]
-        if cost_s(one.finalist) > bounds.cost_s:
+        if cost_s(one.finalist, search.slo) > bounds.cost_s:
             break
         waiting.pop(0)
         runs += 1

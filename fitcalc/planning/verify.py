@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fitcalc.answers import Limit, Percentiles, Prediction
 from fitcalc.inputs.slo import Slo
 from fitcalc.planning.choice import Confirmed, Verification
@@ -15,8 +17,11 @@ from fitcalc.simulation.report import is_stable, percentiles, quantiles
 from fitcalc.units import MICRO, MILLI, Array
 
 SEED = 0
-_REQUESTS, _MORE = 1000, 4
-"""Requests of a first look, and how many times as many decide where that is unclear. [1]"""
+_REQUESTS, _LATE, _MORE = 1000, 40, 4
+"""Requests of a first look at least, those of them that are later than the percentile, and how many
+times as many decide where that is unclear. [1]"""
+_PARTS = 20
+"""Parts of a run, one after the other, that tell how much late requests come together. [1]"""
 _SURE = 1.645
 """Standard deviations of a one-sided 95 % confidence."""
 _PERCENT = 100.0
@@ -24,26 +29,27 @@ _REQUEST_US, _CHUNK_US, _TOKEN_US = 60.0, 35.0, 0.8
 """What a request, a step of its prompt and a row of the tables cost this simulation. [us]"""
 
 
-def cost_s(one: Finalist) -> float:
+def cost_s(one: Finalist, slo: Slo) -> float:
     """Expect what a simulation costs a core, from counts alone: no clock decides. [s]"""
     engine, share = one.setup.engine, one.share
     chunks = math.ceil(share.isl.mean / engine.max_num_batched_tokens)
     each = _REQUEST_US + _CHUNK_US * chunks
     tables = _TOKEN_US * (share.longest + engine.max_num_batched_tokens)
-    return (_count(one) * each + tables) * MICRO
+    return (_count(one, slo) * each + tables) * MICRO
 
 
 def verification(one: Finalist, slo: Slo, planned: int) -> Verification:
     """Serve a finalist's share event by event; look longer where the promise is at the edge."""
-    count = _count(one)
+    count = _count(one, slo)
     seen = _confirm(one, slo, count, planned)
     clear = all(row.holds == row.surely_holds for row in seen.limits)
     return seen if clear and seen.stable else _confirm(one, slo, count * _MORE, planned)
 
 
-def _count(one: Finalist) -> int:
+def _count(one: Finalist, slo: Slo) -> int:
     """Requests of a first look: enough for a percentile, and for batches that fill. [1]"""
-    return max(_REQUESTS, math.ceil(FILLS * one.choice.prediction.steady_batch))
+    late = _LATE / (1.0 - slo.percentile / _PERCENT)
+    return math.ceil(max(_REQUESTS, late, FILLS * one.choice.prediction.steady_batch))
 
 
 def _confirm(one: Finalist, slo: Slo, count: int, planned: int) -> Verification:
@@ -52,11 +58,12 @@ def _confirm(one: Finalist, slo: Slo, count: int, planned: int) -> Verification:
     # Before the first requests have ended the batch is still filling.
     later = seen.part((seen.arrival_s >= said.e2e_ms.mean * MILLI).nonzero()[0])
     filled = later if len(later.isl) >= count // 2 else seen
-    requests = len(filled.isl)
+    clumps = clumping(filled.ttft_s, slo.percentile / _PERCENT)
+    draws = len(filled.isl) / clumps
     limits = (
-        _row(Limit.TTFT, slo, slo.ttft_ms, said.ttft_ms, requests, filled.ttft_s),
-        _row(Limit.ITL, slo, slo.itl_ms, said.itl_ms, requests, seen.gap_s, seen.gap_count),
-        _row(Limit.E2E, slo, slo.e2e_ms, said.e2e_ms, requests, filled.e2e_s),
+        _row(Limit.TTFT, slo, slo.ttft_ms, said.ttft_ms, draws, filled.ttft_s),
+        _row(Limit.ITL, slo, slo.itl_ms, said.itl_ms, draws, seen.gap_s, seen.gap_count),
+        _row(Limit.E2E, slo, slo.e2e_ms, said.e2e_ms, draws, filled.e2e_s),
     )
     stable = is_stable(seen)
     return Verification(
@@ -73,19 +80,34 @@ def _confirm(one: Finalist, slo: Slo, count: int, planned: int) -> Verification:
     )
 
 
+def clumping(times_s: Array, share: float) -> float:
+    """How many requests are late together: the variance of parts over that of draws. [1]
+
+    Examples:
+        >>> clumping(np.tile(np.arange(100.0), 100), 0.95)
+        1.0
+        >>> clumping(np.sort(np.arange(10_000.0)), 0.95) > 100
+        True
+    """
+    late = times_s > quantiles(times_s, (share,))[0]
+    parts = np.array([part.mean() for part in np.array_split(late, _PARTS)])
+    drawn = share * (1.0 - share) * _PARTS / len(late)
+    return max(1.0, float(parts.var(ddof=1) / drawn))
+
+
 def _row(  # noqa: PLR0917 - one latency, in closed form and in events
     limit: Limit,
     slo: Slo,
     promised: float | None,
     said: Percentiles,
-    requests: int,
+    draws: float,
     times_s: Array,
     counts: Array | None = None,
 ) -> Confirmed:
-    """Judge one latency; the gaps of one request count as one draw, for they move together."""
+    """Judge one latency; the gaps of one request are one draw, for they move together."""
     percentile = slo.at(limit)
     share = percentile / _PERCENT
-    noise = _SURE * math.sqrt(share * (1.0 - share) / requests)
+    noise = _SURE * math.sqrt(share * (1.0 - share) / draws)
     found_s = quantiles(times_s, (share, share - noise, min(share + noise, 1.0)), counts)
     at, low, high = (float(x) / MILLI for x in found_s)
     return Confirmed(

@@ -105,23 +105,36 @@ def test_busy_servers_are_predicted_by_events() -> None:
     assert methods == ["closed_form", "simulation"]
 
 
-def test_servers_that_events_do_not_need_are_taken_away() -> None:
-    """The 72-GPU trap: 70B on H200, 8k in, 500 out, 20 requests/s (docs/trap.md)."""
-    asked = Traffic(qps=20, isl=8000, osl=500)
-    slo = Slo(ttft_ms=2000, itl_ms=50, percentile=99, itl_percentile=95)
-    trusting = plan("70b", asked, slo, gpus=["h200"], headroom=0).best
-    best = plan("70b", asked, slo, gpus=["h200"], headroom=0, verify=True, top=1).best
-    assert trusting is not None
+TRAP = Traffic(qps=20, isl=8000, osl=500)
+SLO = Slo(ttft_ms=2000, itl_ms=50, percentile=99, itl_percentile=95)
+
+
+def trap(*, headroom: float, verify: bool) -> Choice:
+    """The best of 70B on H200s in fp8."""
+    best = plan(
+        "70b", TRAP, SLO, gpus=["h200"], quantization=["fp8"], headroom=headroom, verify=verify
+    ).best
     assert best is not None
-    assert best.gpu_count < trusting.gpu_count <= 72
-    assert best.prediction.method == "simulation"
-    seen = simulate(
-        "70b", best.gpu, engine_of(best), asked.share(best.replicas).replace(num_requests=8000),
-        seed=3,
-    )  # fmt: skip
+    return best
+
+
+def test_fewer_than_72_gpus_carry_what_the_trap_asks() -> None:
+    """docs/trap.md: another tool's 72 GPUs miss this promise."""
+    best = trap(headroom=0, verify=True)
+    assert best.gpu_count < 72
+    share = TRAP.share(best.replicas).replace(num_requests=8000)
+    seen = simulate("70b", best.gpu, engine_of(best), share, seed=3)
     assert not isinstance(seen, Rejection)
-    assert seen.ttft_ms.p99 <= slo.ttft_ms * 1.03
-    assert seen.itl_ms.p95 <= slo.itl_ms
+    assert seen.ttft_ms.p99 <= SLO.ttft_ms * 1.03
+    assert seen.itl_ms.p95 <= SLO.itl_ms
+
+
+def test_servers_that_events_do_not_need_are_taken_away() -> None:
+    trusting, best = (trap(headroom=0.1, verify=verify) for verify in (False, True))
+    assert best.replicas < trusting.replicas
+    assert best.verification is not None
+    assert best.verification.replicas_planned == trusting.replicas
+    assert any("without" in note for note in best.notes)
 
 
 def test_gaps_may_be_promised_at_another_percentile() -> None:
