@@ -56,6 +56,7 @@ conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, ins
 	bash tests/conformance/install.sh .conformance
 	$(BIN)/python -m tests.conformance.compare .conformance docs/conformance.md
 	$(BIN)/python -m tests.conformance.schedules .conformance
+	$(BIN)/python -m tests.conformance.beside_vllm .conformance
 
 snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
@@ -64,6 +65,7 @@ snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model
 bench: $(VENV)/.dev ## Measure start-up, warm plan, install size and the simulation's speed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/closed_form.py
 
 fuzz: $(VENV)/.dev ## Run the property tests wide and at random
 	HYPOTHESIS_PROFILE=wide $(BIN)/pytest
