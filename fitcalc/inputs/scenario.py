@@ -79,6 +79,20 @@ class Scenario(Question):
         return self
 
 
+class Server(Question):
+    """What one server's memory depends on: nobody's rate and no promise.
+
+    Attributes:
+        model: As in ``Scenario``.
+        deployment: The GPU.
+        engine: vLLM's settings.
+    """
+
+    model: str
+    deployment: Deployment
+    engine: EngineArgs = EngineArgs()
+
+
 def read_scenario(path: Path) -> Scenario:
     """Read a scenario from a TOML file.
 
@@ -86,20 +100,62 @@ def read_scenario(path: Path) -> Scenario:
         InvalidValue: the file cannot be read, or a section or a field makes no sense.
     """
     table, _ = read_toml(path, "scenario")
-    unknown = sorted(set(table) - set(_SECTIONS))
-    if unknown:
-        raise InvalidValue(str(path), f"[{unknown[0]}]", f"use the sections {', '.join(_SECTIONS)}")
+    return scenario_of(table, str(path))
+
+
+def scenario_of(table: Table, where: str = "scenario") -> Scenario:
+    """Read a scenario from a parsed file; ``where`` names it in a complaint.
+
+    Raises:
+        InvalidValue: a section or a field makes no sense.
+    """
+    _check_sections(table, where)
     limits = _section(table, "plan") if "plan" in table else None
     deployment = _section(table, "deployment") if "deployment" in table else None
     traffic, longest = _traffic(_section(table, "traffic"))
-    engine = {**({"max_model_len": longest} if longest else {}), **_section(table, "engine")}
     return Scenario(
         model=_model(table),
         traffic=traffic,
         slo=Slo(**_section(table, "slo")),
-        engine=EngineArgs(**engine),
+        engine=_engine(table, longest),
         deployment=None if deployment is None else Deployment(**deployment),
         plan=None if limits is None else PlanLimits(**limits),
+    )
+
+
+def server_of(table: Table, where: str = "scenario") -> Server:
+    """Read one server from a parsed file; of the load only the longest request counts.
+
+    Raises:
+        InvalidValue: a section or a field makes no sense.
+    """
+    _check_sections(table, where)
+    traffic = _section(table, "traffic")
+    lengths = [traffic.get(name) for name in ("ctx", "isl", "osl")]
+    if any(isinstance(value, Mapping) for value in lengths):
+        longest = tokens_of("ctx", lengths[0])
+    elif lengths == [None, None, None]:
+        longest = None
+    else:
+        tokens = zip(("ctx", "isl", "osl"), lengths, strict=True)
+        longest = request_length(*(tokens_of(name, value) for name, value in tokens)).longest
+    return Server(
+        model=_model(table),
+        deployment=Deployment(**_section(table, "deployment")),
+        engine=_engine(table, longest),
+    )
+
+
+def _check_sections(table: Table, where: str) -> None:
+    unknown = sorted(set(table) - set(_SECTIONS))
+    if unknown:
+        raise InvalidValue(where, f"[{unknown[0]}]", f"use the sections {', '.join(_SECTIONS)}")
+
+
+def _engine(table: Table, longest: int | None) -> EngineArgs:
+    """Read vLLM's settings; the longest request stands for an open max_model_len."""
+    return EngineArgs(
+        **{**({"max_model_len": longest} if longest else {}), **_section(table, "engine")}
     )
 
 

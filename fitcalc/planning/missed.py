@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fitcalc.answers import Limit, Prediction, Row
 from fitcalc.inputs.slo import Slo
+
+if TYPE_CHECKING:
+    from fitcalc.simulation.report import Simulation
 
 
 class Failure(Row):
@@ -15,7 +20,7 @@ class Failure(Row):
     reason: str
 
 
-def missed(found: Prediction, slo: Slo) -> tuple[Failure, ...]:
+def missed(found: Prediction | Simulation, slo: Slo) -> tuple[Failure, ...]:
     """Return the latencies that are over their limit at the promised percentile. [ms]"""
     rows = (
         (Limit.TTFT, found.ttft_ms, slo.ttft_ms),
