@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fitcalc.planning.plan import plan
     from fitcalc.planning.predict import predict
     from fitcalc.planning.simulated import simulate
+    from fitcalc.planning.sweep import sweep
+    from fitcalc.planning.swept import Sweep, SweepRow
     from fitcalc.simulation.report import Simulation
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "Rejection",
     "Simulation",
     "Slo",
+    "Sweep",
+    "SweepRow",
     "Trace",
     "Traffic",
     "TrafficClass",
@@ -54,6 +58,7 @@ __all__ = [
     "plan",
     "predict",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -73,6 +78,8 @@ _HOMES = {
     "planning.plan": ("plan",),
     "planning.predict": ("predict",),
     "planning.simulated": ("simulate",),
+    "planning.sweep": ("sweep",),
+    "planning.swept": ("Sweep", "SweepRow"),
     "simulation.report": ("Simulation",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

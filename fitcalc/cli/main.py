@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": ("configuration", "Predict the latency and throughput of one server."),
     "simulate": ("simulate", "Run traffic or a trace through vLLM's scheduler."),
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),
+    "sweep": ("sweep", "Ask one question of many scenarios, on one machine or a cluster."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),

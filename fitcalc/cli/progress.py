@@ -24,3 +24,34 @@ def progress(words: str, *, shown: bool = True) -> Iterator[Callable[[float], No
     task = bar.add_task(words, total=1.0)
     with bar:
         yield lambda share: bar.update(task, completed=share)
+
+
+@contextmanager
+def counted(words: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many things are done of how many, their rate and the time left, on stderr.
+
+    Nothing is yielded where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = (
+        TextColumn(words),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    bar = Progress(*columns, TimeLeft(), console=Console(stderr=True), transient=True)
+    task = bar.add_task(words, total=None, rate="")
+
+    def tell(done: int, total: int) -> None:
+        speed = bar.tasks[0].speed
+        rate = "" if speed is None else f"{speed:,.3g}/s"
+        bar.update(task, completed=done, total=total, rate=rate)
+
+    with bar:
+        yield tell
