@@ -41,6 +41,15 @@ _SIZE = re.compile(
 _SIZES = {"": 1.0, "b": 1.0, "kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB,
           "kb": KILO, "mb": MEGA, "gb": GIGA, "tb": TERA}  # fmt: skip
 MAX_TOKENS = 100_000_000
+_AMOUNT = r"(?P<number>[0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?)"
+_RATE = re.compile(rf"{_AMOUNT}\s*(?P<suffix>[kmb]?)\s*(?:(?:/|per)\s*(?P<per>[a-z]+))?")
+_RATES = {"": 1.0, "k": KILO, "m": MEGA, "b": GIGA}
+_SPANS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0,
+          "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
+          "week": 604800.0, "month": 2629800.0}  # fmt: skip
+"""Time that a rate counts over; a month is a twelfth of 365.25 days. [s]"""
+_TIME = re.compile(rf"{_AMOUNT}\s*(?P<unit>[a-z]*)")
+_TIMES = {"": MILLI, "us": MICRO, "ms": MILLI, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0}
 
 
 def to_base(value: float, unit: str) -> float:
@@ -93,6 +102,41 @@ def parse_bytes(text: str, field: str) -> float:
     if found is None:
         raise InvalidValue(field, text, "give a size with a unit, such as 4GiB or 500MB")
     return float(found["number"]) * _SIZES[found["unit"].lower()]
+
+
+def parse_rate(text: str, field: str) -> float:
+    """Read a rate such as ``20``, ``20/s``, ``90/min`` or ``1M/day``; k and M are decimal. [1/s]
+
+    Raises:
+        InvalidValue: not a number, or over no known time.
+
+    Examples:
+        >>> parse_rate("20", "qps"), parse_rate("90/min", "qps"), parse_rate("8.64M/day", "qps")
+        (20.0, 1.5, 100.0)
+    """
+    found = _RATE.fullmatch(text.strip().lower())
+    span = _SPANS.get(found["per"] or "s") if found else None
+    if found is None or span is None:
+        raise InvalidValue(field, text, "give a rate such as 20, 20/s, 90/min or 1M/day")
+    return float(found["number"]) * _RATES[found["suffix"]] / span
+
+
+def parse_milliseconds(text: str, field: str) -> float:
+    """Read a time such as ``500`` (milliseconds), ``500ms`` or ``2s``. [ms]
+
+    Raises:
+        InvalidValue: not a number, or of no known unit.
+
+    Examples:
+        >>> parse_milliseconds("500", "ttft"), parse_milliseconds("1.5s", "ttft")
+        (500.0, 1500.0)
+    """
+    found = _TIME.fullmatch(text.strip().lower())
+    if found is None or found["unit"] not in _TIMES:
+        raise InvalidValue(field, text, "give a time such as 500, 500ms or 2s")
+    if not found["unit"]:
+        return float(found["number"])
+    return float(found["number"]) * _TIMES[found["unit"]] / MILLI
 
 
 def is_finite_positive(value: float) -> bool:

@@ -17,6 +17,7 @@ from fitcalc.inputs.ramp import RampUp
 from fitcalc.inputs.rates import Rates, read_lengths
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.units import parse_rate
 
 _TRAFFIC = "Traffic"
 _MOST_DRAWN = 1_000_000
@@ -54,8 +55,9 @@ _MixFile = Annotated[
     ),
 ]
 _Qps = Annotated[
-    float | None,
+    str | None,
     typer.Option(
+        metavar="RATE",
         help="Requests a second; inf = all at once. With --concurrency: at most.",
         rich_help_panel=_TRAFFIC,
     ),
@@ -141,10 +143,11 @@ def read_arrivals(
         return Arrivals(read_mix(mix, num_requests=num_requests), concurrency, num_warmups)
     if lengths is not None:
         _alone("lengths", lengths, [name for name in ("ctx", "isl", "osl") if name in said])
-    shape = _shape(rates, qps, (ramp_up_strategy, ramp_up_start_rps, ramp_up_end_rps))
-    if qps == inf:
-        qps, concurrency = None, concurrency or _everybody(num_requests)
-    rate = qps if shape is None else 1.0
+    asked = None if qps is None else inf if qps == "inf" else parse_rate(qps, "qps")
+    shape = _shape(rates, asked, (ramp_up_strategy, ramp_up_start_rps, ramp_up_end_rps))
+    if asked == inf:
+        asked, concurrency = None, concurrency or _everybody(num_requests)
+    rate = asked if shape is None else 1.0
     clients = concurrency if rate is None else None
     if lengths is None:
         length = opt.read_length(ctx=ctx, isl=isl, osl=osl)

@@ -31,8 +31,12 @@ Ctx = Annotated[
 Isl = Annotated[str | None, typer.Option(help="Input tokens of a request.", rich_help_panel=_LOAD)]
 Osl = Annotated[str | None, typer.Option(help="Output tokens of a request.", rich_help_panel=_LOAD)]
 Qps = Annotated[
-    float | None,
-    typer.Option(help="Requests a second, open loop.", rich_help_panel=_LOAD),
+    str | None,
+    typer.Option(
+        metavar="RATE",
+        help="Requests a second, open loop: 20, 20/s, 1M/day.",
+        rich_help_panel=_LOAD,
+    ),
 ]
 Concurrency = Annotated[
     int | None,
@@ -53,22 +57,26 @@ PrefixHit = Annotated[
     ),
 ]
 Ttft = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        help=f"Longest time to first token in ms (default {_SLO['ttft_ms'].default:g}).",
+        metavar="MS",
+        help=f"Longest time to first token: 500, 2s (default {_SLO['ttft_ms'].default:g} ms).",
         rich_help_panel=_PROMISE,
     ),
 ]
 Itl = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        help=f"Longest gap between output tokens in ms (default {_SLO['itl_ms'].default:g}).",
+        metavar="MS",
+        help=f"Longest gap between output tokens (default {_SLO['itl_ms'].default:g} ms).",
         rich_help_panel=_PROMISE,
     ),
 ]
 E2e = Annotated[
-    float | None,
-    typer.Option(help="Longest whole request in ms (default none).", rich_help_panel=_PROMISE),
+    str | None,
+    typer.Option(
+        metavar="MS", help="Longest whole request: 30s (default none).", rich_help_panel=_PROMISE
+    ),
 ]
 Percentile = Annotated[
     float | None,

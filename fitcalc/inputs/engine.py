@@ -6,11 +6,11 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.question import Question
-from fitcalc.units import GIB
+from fitcalc.units import GIB, parse_bytes, parse_tokens
 
 if TYPE_CHECKING:
     from fitcalc.catalog.gpu import Gpu
@@ -89,6 +89,15 @@ class EngineArgs(Question):
     kv_offloading_size: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     num_speculative_tokens: int = Field(default=0, ge=0, le=64)
     version: str = NEWEST_VERSION
+
+    @field_validator(
+        "max_model_len", "max_num_batched_tokens", "kv_cache_memory_bytes", mode="before"
+    )
+    @classmethod
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        read = parse_bytes if name.endswith("bytes") else parse_tokens
+        return read(value, name) if isinstance(value, str) else value
 
     @field_validator("version")
     @classmethod

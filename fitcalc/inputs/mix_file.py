@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.mixture import Mix, TrafficClass
@@ -13,6 +13,7 @@ from fitcalc.inputs.question import Question
 from fitcalc.inputs.rates import Rates, read_lengths
 from fitcalc.inputs.toml_file import lengths_of, read_toml
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.units import parse_rate
 
 _HEADER = re.compile(r"^\s*\[\[\s*class\s*\]\]")
 _EXAMPLE = 'write [[class]] with name, qps, isl and osl below it, such as name = "chat"'
@@ -39,6 +40,11 @@ class ClassFields(Question):
     rates: str | None = None
     burstiness: float = 1.0
     priority: int = Field(default=0, ge=-(1 << 62), le=1 << 62)
+
+    @field_validator("qps", mode="before")
+    @classmethod
+    def _rate(cls, value: object) -> object:
+        return parse_rate(value, "qps") if isinstance(value, str) else value
 
 
 def read_mix(path: Path, *, num_requests: int | None = None) -> Mix:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from fitcalc.answers import Limit
 from fitcalc.inputs.question import Question
+from fitcalc.units import parse_milliseconds
 
 
 class Slo(Question):
@@ -24,6 +25,12 @@ class Slo(Question):
     e2e_ms: float | None = Field(default=None, gt=0, le=1e8, allow_inf_nan=False)
     percentile: float = Field(default=95.0, ge=50, le=99, allow_inf_nan=False)
     itl_percentile: float | None = Field(default=None, ge=50, le=99, allow_inf_nan=False)
+
+    @field_validator("ttft_ms", "itl_ms", "e2e_ms", mode="before")
+    @classmethod
+    def _time(cls, value: object, info: ValidationInfo) -> object:
+        """Read "2s" as 2000 ms."""
+        return parse_milliseconds(value, info.field_name or "") if isinstance(value, str) else value
 
     def at(self, limit: Limit) -> float:
         """Percentile at which a limit is promised. [%]"""

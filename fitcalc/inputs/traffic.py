@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.lengths import Lengths, as_lengths
 from fitcalc.inputs.question import Question
+from fitcalc.units import parse_rate, parse_tokens
 
 _MOST_QPS = 1e6
 _MOST_CLIENTS = 1e6
@@ -19,7 +20,7 @@ class Traffic(Question):
     """The load of one service: open loop (``qps``) or closed loop (``concurrency``).
 
     Attributes:
-        qps: Offered requests a second. [1/s]
+        qps: Offered requests a second, or a rate as people write it: "1M/day". [1/s]
         concurrency: Clients that each wait for their answer before asking again, all starting
             at once, as ``vllm bench serve --max-concurrency`` drives them. [1]
         isl: Input sequence length; a number means fixed. [tokens]
@@ -39,9 +40,16 @@ class Traffic(Question):
     prefix_tokens: int = Field(default=0, ge=0)
     prefix_hit: float = Field(default=0.0, ge=0, le=0.99, allow_inf_nan=False)
 
+    @field_validator("qps", mode="before")
+    @classmethod
+    def _rate(cls, value: object) -> object:
+        return parse_rate(value, "qps") if isinstance(value, str) else value
+
     @field_validator("isl", "osl", mode="before")
     @classmethod
     def _lengths(cls, value: object) -> object:
+        if isinstance(value, str):
+            return as_lengths(parse_tokens(value, "tokens"))
         if isinstance(value, int | float) and not isinstance(value, bool):
             return as_lengths(value)
         return value
