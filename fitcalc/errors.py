@@ -35,5 +35,14 @@ class UnknownName(FitcalcError):
         self.kind, self.name, self.near = kind, name, tuple(near)
 
 
+class MistakeInFile(FitcalcError):
+    """A file of the user's says what makes no sense, on a line."""
+
+    def __init__(self, path: object, line: int, said: str) -> None:
+        """Name the file and the line before what is wrong."""
+        super().__init__(f"{path} line {line}: {said}")
+        self.path, self.line, self.said = str(path), line, said
+
+
 class TableError(FitcalcError):
     """A table of fitcalc is broken: a figure without unit or source, or a missing row."""

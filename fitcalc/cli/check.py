@@ -18,7 +18,7 @@ def check(
 ) -> int:
     """Check a scenario file: exit 0 if it keeps its promise, 1 if not, 2 if it is wrong."""
     one_format(as_json=as_json, as_markdown=as_markdown)
-    from fitcalc.inputs.scenario import read_scenario
+    from fitcalc.inputs.scenario_file import read_scenario
     from fitcalc.planning.check import check as make_check
 
     answer = make_check(read_scenario(scenario))

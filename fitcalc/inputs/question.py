@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Self
 
 from pydantic import ValidationError
 
 from fitcalc.answers import Row
 from fitcalc.errors import InvalidValue
+
+_FEW = 12
 
 
 class Question(Row):
@@ -22,24 +25,33 @@ class Question(Row):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise _sentence(type(self).__name__, error) from None
+            raise _sentence(type(self), error) from None
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with some fields changed, checked again."""
         return type(self)(**{**dict(self), **changes})
 
 
-def _sentence(owner: str, error: ValidationError) -> InvalidValue:
+def _sentence(asked: type[Question], error: ValidationError) -> InvalidValue:
     """Turn pydantic's first complaint into field, value and fix."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or owner
+    field = ".".join(str(part) for part in first["loc"]) or asked.__name__
     said = first["msg"].removeprefix("Value error, ")
     fix = {
-        "extra_forbidden": f"{owner} has no such field; see its documentation",
+        "extra_forbidden": _no_such_field(asked, field),
         "missing": "this field is required",
+        "tuple_type": "give a list",
     }.get(first["type"], said[:1].lower() + said[1:])
     value = "nothing" if first["type"] == "missing" else first["input"]
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InvalidValue):
         return inner
     return InvalidValue(field, value, fix)
+
+
+def _no_such_field(asked: type[Question], field: str) -> str:
+    """Offer the fields that there are: the nearest, or all where there are few."""
+    known = list(asked.model_fields)
+    near = get_close_matches(field, known, n=1) or (known if len(known) <= _FEW else ())
+    offered = f"use {', '.join(near)}" if near else "see its documentation"
+    return f"{asked.__name__} has no such field; {offered}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 from pydantic import Field, model_validator
@@ -13,10 +13,11 @@ from fitcalc.inputs.context import request_length
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.question import Question
 from fitcalc.inputs.slo import Slo
-from fitcalc.inputs.toml_file import Table, lengths_of, read_toml, tokens_of
+from fitcalc.inputs.toml_file import Table, lengths_of, tokens_of
 from fitcalc.inputs.traffic import Traffic
 
-_SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
+SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
+"""What a scenario file may hold."""
 
 
 class Deployment(Question):
@@ -54,7 +55,9 @@ class PlanLimits(Question):
 
 
 class Scenario(Question):
-    """A promise, and either a deployment or limits of a plan that must keep it.
+    """A promise, and a deployment or the limits of a plan that must keep it.
+
+    With both, the deployment is the pinned choice: it must keep the promise and the limits.
 
     Attributes:
         model: Alias, table id, Hugging Face id, or path to a config.json or its folder.
@@ -73,9 +76,10 @@ class Scenario(Question):
     plan: PlanLimits | None = None
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Scenario:
-        if (self.deployment is None) == (self.plan is None):
-            raise ValueError("give either [deployment] or [plan], not both")
+    def _something_to_check(self) -> Scenario:
+        if self.deployment is None and self.plan is None:
+            fix = "give a [deployment] to check, or a [plan] with what a plan may use"
+            raise InvalidValue("deployment", "nothing", fix)
         return self
 
 
@@ -93,33 +97,25 @@ class Server(Question):
     engine: EngineArgs = EngineArgs()
 
 
-def read_scenario(path: Path) -> Scenario:
-    """Read a scenario from a TOML file.
-
-    Raises:
-        InvalidValue: the file cannot be read, or a section or a field makes no sense.
-    """
-    table, _ = read_toml(path, "scenario")
-    return scenario_of(table, str(path))
-
-
 def scenario_of(table: Table, where: str = "scenario") -> Scenario:
     """Read a scenario from a parsed file; ``where`` names it in a complaint.
 
     Raises:
-        InvalidValue: a section or a field makes no sense.
+        InvalidValue: a section or a field makes no sense; its name begins with the section's.
     """
     _check_sections(table, where)
-    limits = _section(table, "plan") if "plan" in table else None
-    deployment = _section(table, "deployment") if "deployment" in table else None
-    traffic, longest = _traffic(_section(table, "traffic"))
+    with _in("traffic"):
+        traffic, longest = _traffic(_section(table, "traffic"))
+    with _in("slo"):
+        slo = Slo(**_section(table, "slo"))
+    with _in("engine"):
+        engine = _engine(table, longest)
+    with _in("deployment"):
+        pinned = Deployment(**_section(table, "deployment")) if "deployment" in table else None
+    with _in("plan"):
+        limits = PlanLimits(**_section(table, "plan")) if "plan" in table else None
     return Scenario(
-        model=_model(table),
-        traffic=traffic,
-        slo=Slo(**_section(table, "slo")),
-        engine=_engine(table, longest),
-        deployment=None if deployment is None else Deployment(**deployment),
-        plan=None if limits is None else PlanLimits(**limits),
+        model=_model(table), traffic=traffic, slo=slo, engine=engine, deployment=pinned, plan=limits
     )
 
 
@@ -146,10 +142,23 @@ def server_of(table: Table, where: str = "scenario") -> Server:
     )
 
 
+@contextmanager
+def _in(section: str) -> Iterator[None]:
+    """Say in which section a field is wrong."""
+    try:
+        yield
+    except InvalidValue as wrong:
+        field = wrong.field if wrong.field == section else f"{section}.{wrong.field}"
+        raise InvalidValue(field, wrong.value, wrong.fix) from None
+
+
 def _check_sections(table: Table, where: str) -> None:
-    unknown = sorted(set(table) - set(_SECTIONS))
-    if unknown:
-        raise InvalidValue(where, f"[{unknown[0]}]", f"use the sections {', '.join(_SECTIONS)}")
+    """Refuse a section that there is not, and offer those that there are."""
+    for name, value in table.items():
+        if name not in SECTIONS:
+            what = f"[{name}]" if isinstance(value, Mapping) else name
+            fix = f"{where} has no such section; use {', '.join(SECTIONS)}"
+            raise InvalidValue(what, "" if isinstance(value, Mapping) else value, fix)
 
 
 def _engine(table: Table, longest: int | None) -> EngineArgs:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from fitcalc.errors import InvalidValue
+from fitcalc.errors import InvalidValue, MistakeInFile
 from fitcalc.inputs.lengths import Lengths
+from fitcalc.inputs.toml_lines import mistake_at
 from fitcalc.units import MIB, parse_tokens
 
 Table = Mapping[str, object]
@@ -23,7 +24,7 @@ def read_toml(path: Path, field: str) -> tuple[Table, str]:
         field: What the file is to the user, for the message.
 
     Raises:
-        InvalidValue: it cannot be read, or is no TOML.
+        FitcalcError: it cannot be read, or is no TOML.
     """
     fix = "give a readable TOML file of at most 1 MiB"
     try:
@@ -34,8 +35,8 @@ def read_toml(path: Path, field: str) -> tuple[Table, str]:
     except (OSError, UnicodeDecodeError, RecursionError):
         raise InvalidValue(field, path, fix) from None
     except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        raise InvalidValue(field, path, f"mend the TOML: {said[:1].lower()}{said[1:]}") from None
+        line, said = mistake_at(error, text)
+        raise MistakeInFile(path, line, f"mend the TOML: {said}.") from None
 
 
 def tokens_of(field: str, value: object) -> int | None:

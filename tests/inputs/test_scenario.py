@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitcalc.errors import InvalidValue
+from fitcalc.errors import InvalidValue, MistakeInFile, UnknownName
 from fitcalc.inputs.context import request_length
 from fitcalc.inputs.lengths import Lengths
-from fitcalc.inputs.scenario import read_scenario
+from fitcalc.inputs.scenario_file import read_scenario, read_scenarios
 
 GOOD = """
 [model]
@@ -66,32 +66,98 @@ def test_limits_of_a_plan_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("old", "new", "line", "named"),
     [
-        ("qps = 20", "qps = 20\nconcurrency = 4", "qps"),
-        ("qps = 20", "qps = nan", "qps"),
-        ("qps = 20", "qqps = 20", "qqps"),
-        ('ctx = "8k"', 'ctx = "8x"', "ctx"),
-        ('ctx = "8k"', "isl = { kind = 'uniform', low = 9, high = 3 }\nosl = 1", "high"),
-        ('ctx = "8k"', "isl = { kind = 'uniform', low = 1, high = 3 }", "osl"),
-        ("ttft_ms = 1500", "ttft_ms = -1", "ttft_ms"),
-        ("ttft_ms = 1500", "ttft = 1500", "ttft"),
-        ("tensor_parallel_size = 4", "tensor_parallel = 4", "tensor_parallel"),
-        ("replicas = 16", "replicas = 0", "replicas"),
-        ("replicas = 16", "replicas = 16\n[plan]\nmax_gpus = 8", "deployment"),
-        ("[deployment]", "[deploymnt]", "deploymnt"),
-        ('name = "70b"', "name = 70", "model.name"),
-        ('name = "70b"', 'hf_id = "70b"', "hf_id"),
-        ("[slo]", "[slo", "TOML"),
-        ('[model]\nname = "70b"', "model = ['70b']", "model.name"),
-        ("[traffic]\nqps = 20\nctx", "traffic = 3\n[engin]\nctx", "engin"),
+        ("qps = 20", "qps = 20\nconcurrency = 4", 7, "concurrency"),
+        ("qps = 20", "qps = nan", 6, "traffic.qps"),
+        ("qps = 20", 'qps = "20/fortnight"', 6, "20/fortnight"),
+        ("qps = 20", "qqps = 20", 6, "use qps"),
+        ('ctx = "8k"', 'ctx = "8x"', 7, "traffic.ctx"),
+        ('ctx = "8k"', "isl = { kind = 'uniform', low = 9, high = 3 }\nosl = 1", 5, "high"),
+        ('ctx = "8k"', "isl = { kind = 'uniform', low = 1, high = 3 }", 5, "osl"),
+        ("ttft_ms = 1500", "ttft_ms = -1", 10, "slo.ttft_ms"),
+        ("ttft_ms = 1500", 'ttft_ms = "2 parsecs"', 10, "2s"),
+        ("ttft_ms = 1500", "ttft = 1500", 10, "use ttft_ms"),
+        ("tensor_parallel_size = 4", "tensor_parallel = 4", 13, "use tensor_parallel_size"),
+        ("replicas = 16", "replicas = 0", 17, "deployment.replicas"),
+        ("[deployment]", "[deploymnt]", 15, "deploymnt"),
+        ('[deployment]\ngpu = "h100"\nreplicas = 16', "", 1, "deployment"),
+        ('name = "70b"', "name = 70", 3, "model.name"),
+        ('name = "70b"', 'hf_id = "70b"', 2, "hf_id"),
+        ("[slo]", "[slo", 9, "TOML"),
+        ('[model]\nname = "70b"', "model = ['70b']", 2, "model.name"),
+        ("[traffic]\nqps = 20\nctx", "traffic = 3\n[engin]\nctx", 6, "engin"),
+        ("[traffic]\nqps = 20\nctx", "[scenario]\n[oops]\nctx", 5, "scenario"),
     ],
 )
-def test_a_mistake_names_the_field(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_a_mistake_names_the_line_and_the_field(
+    tmp_path: Path, old: str, new: str, line: int, named: str
+) -> None:
     assert old in GOOD
-    with pytest.raises(InvalidValue, match=named.replace("[", r"\[")) as raised:
-        read_scenario(written(tmp_path, GOOD.replace(old, new)))
+    path = written(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(MistakeInFile, match=named.replace("[", r"\[")) as raised:
+        read_scenario(path)
+    assert str(raised.value).startswith(f"{path} line {line}: ")
     assert "\n" not in str(raised.value)
+
+
+SEVERAL = """
+model = "70b"
+
+[traffic]
+qps = "20/s"
+ctx = "8k"
+
+[plan]
+gpus = ["h100"]
+
+[scenario.day]
+
+[scenario."at night"]
+model = "llama-3.1-8b"
+traffic = { concurrency = 8, isl = 100, osl = 50 }
+[scenario."at night".plan]
+budget_usd_per_hour = 9
+"""
+
+
+def test_scenarios_share_what_stands_outside(tmp_path: Path) -> None:
+    path = written(tmp_path, SEVERAL)
+    file = read_scenarios(path)
+    day, night = file.scenarios
+    assert [(one.name, one.line) for one in file.scenarios] == [("day", 11), ("at night", 13)]
+    assert (day.asked.model, night.asked.model) == ("70b", "llama-3.1-8b")
+    assert (day.asked.traffic.qps, night.asked.traffic.qps) == (20, None)
+    assert (night.asked.traffic.concurrency, night.asked.traffic.osl.mean) == (8, 50)
+    assert night.asked.plan is not None
+    assert (night.asked.plan.gpus, night.asked.plan.budget_usd_per_hour) == (("h100",), 9)
+    assert file.only(["at night"]) == (night,)
+    with pytest.raises(UnknownName, match="at night"):
+        file.only(["night"])
+    with pytest.raises(InvalidValue, match="several"):
+        read_scenario(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InvalidValue("cloud", "x", "y"), 16),
+        (InvalidValue("osl", "x", "y"), 15),
+        (InvalidValue("budget", "x", "y"), 17),
+        (UnknownName("gpu", "h1000", ["h100"]), 9),
+        (UnknownName("model", "x", ["70b"]), 14),
+    ],
+)
+def test_a_later_complaint_finds_its_line(tmp_path: Path, error: ValueError, line: int) -> None:
+    file = read_scenarios(written(tmp_path, SEVERAL))
+    assert isinstance(error, InvalidValue | UnknownName)
+    assert file.mistake("at night", error).line == line
+
+
+def test_a_pinned_choice_may_have_limits(tmp_path: Path) -> None:
+    asked = read_scenario(written(tmp_path, f"{GOOD}[plan]\nmax_gpus = 64\n"))
+    assert asked.deployment is not None
+    assert asked.plan is not None
 
 
 def test_what_is_no_small_text_file_is_refused(tmp_path: Path) -> None:
