@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from fitcalc import EngineArgs, Slo, Traffic, plan
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import request_length
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.unsaid import name_defaults
@@ -109,7 +110,7 @@ def answer(asked: Asked) -> tuple[Plan, str]:
         quantization=limits.quantization or None,
         max_gpus=limits.max_gpus,
         budget_usd_per_hour=limits.budget,
-        cloud=limits.cloud,
+        buying=Buying(cloud=limits.cloud),
         engine=engine,
     )
     return name_defaults(found, asked.slo, engine, split=bool(length.note)), length.note

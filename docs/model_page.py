@@ -94,6 +94,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "planning.evaluate:best_of_each",
             "planning.cost:bill",
             "planning.cost:usd_per_million",
+            "planning.market:owned_offer",
+            "planning.hosted:break_even_qps",
         ),
     ),
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fitcalc.answers import Interval, Limit, MemoryLedger, Percentiles, Prediction, Rejection
     from fitcalc.catalog.own import calibration
     from fitcalc.errors import FitcalcError
+    from fitcalc.inputs.buying import Buying, OwnedServer
     from fitcalc.inputs.engine import EngineArgs
     from fitcalc.inputs.lengths import Lengths
     from fitcalc.inputs.mixture import Mix, TrafficClass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fitcalc.simulation.report import Simulation
 
 __all__ = [
+    "Buying",
     "Check",
     "Choice",
     "EngineArgs",
@@ -40,6 +42,7 @@ __all__ = [
     "Limit",
     "MemoryLedger",
     "Mix",
+    "OwnedServer",
     "Percentiles",
     "Plan",
     "Prediction",
@@ -65,6 +68,7 @@ _HOMES = {
     "answers": ("Interval", "Limit", "MemoryLedger", "Percentiles", "Prediction", "Rejection"),
     "catalog.own": ("calibration",),
     "errors": ("FitcalcError",),
+    "inputs.buying": ("Buying", "OwnedServer"),
     "inputs.engine": ("EngineArgs",),
     "inputs.lengths": ("Lengths",),
     "inputs.mixture": ("Mix", "TrafficClass"),

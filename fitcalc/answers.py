@@ -53,6 +53,15 @@ class Bottleneck(StrEnum):
     QUEUE = "queue"
 
 
+class Terms(StrEnum):
+    """How an instance is paid for."""
+
+    ON_DEMAND = "on_demand"
+    SPOT = "spot"
+    RESERVED = "reserved"
+    OWNED = "owned"
+
+
 class Percentiles(Row):
     """Mean and percentiles of one latency. [ms]"""
 

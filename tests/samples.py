@@ -11,6 +11,7 @@ from fitcalc.answers import (
     Percentiles,
     Prediction,
 )
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
@@ -84,9 +85,12 @@ BEST = Choice(
     prediction=PREDICTION,
     memory=MEMORY,
     usd_per_hour=192.0,
+    usd_per_million_input_tokens=0.372,
     usd_per_million_output_tokens=2.6,
     usd_per_million_tokens=0.325,
     price_source="nebius gpu-h100-sxm_8gpu, 2026-07-20",
+    gpus_bought=64,
+    idle_share=0.2,
     vllm_command="vllm serve meta-llama/Llama-3.1-70B-Instruct --tensor-parallel-size 4 "
     "--quantization fp8 --kv-cache-dtype fp8 --max-model-len 8192 --max-num-seqs 256 "
     "--max-num-batched-tokens 8192 --gpu-memory-utilization 0.92",
@@ -100,7 +104,9 @@ UNPRICED = BEST.model_copy(
     update={
         "gpu": "mi300x",
         "usd_per_hour": None,
+        "usd_per_million_input_tokens": None,
         "usd_per_million_output_tokens": None,
+        "gpus_bought": None,
         "usd_per_million_tokens": None,
         "price_source": "",
     }
@@ -116,7 +122,9 @@ QUESTION = PlanQuestion(
     weight_formats=("bf16", "fp8"),
     max_gpus=None,
     budget_usd_per_hour=None,
-    cloud=None,
+    buying=Buying(),
+    currency="USD",
+    usd_per_unit=1.0,
     version="0.33.0",
     defaults=("headroom", "gpus", "ttft_ms", "version"),
 )

@@ -8,8 +8,9 @@ from charts import alternatives_frame, latency_frame, ledger_chart, lost_frame
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
+from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.parts import capacity_words, trust_words
-from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons
+from fitcalc.report.plan_view import headline, nothing_words, reasons
 from fitcalc.report.words import milliseconds, usd
 from question import Asked, answer
 from sidebar import ask
@@ -54,7 +55,7 @@ def show_best(plan: Plan, best: Choice) -> None:
     st.caption(f"How sure: {_plain(trust_words(felt))}")
     st.altair_chart(ledger_chart(best.memory))
     st.caption(_plain(capacity_words(best.memory)))
-    st.caption(f"Cost: {_plain(cost_words(best))}")
+    st.caption(f"Cost: {_plain(' '.join(cost_lines(plan, best)))}")
 
 
 def show_rest(plan: Plan, asked: Asked, note: str) -> None:

@@ -1,4 +1,4 @@
-"""Prices: dated on-demand offers of clouds, and the shapes of their nodes.
+"""Prices: dated offers of clouds, on demand and spot, and the shapes of their nodes.
 
 ``hardware_db/prices.toml`` holds what a public source said on a date; a GPU without a line there
 has no offer. Instances are bought whole: ``gpus`` says how many GPUs come together.
@@ -6,23 +6,30 @@ has no offer. Instances are bought whole: ``gpus`` says how many GPUs come toget
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
+from fitcalc.answers import Terms
 from fitcalc.catalog.gpu import load_gpu, resolve_gpu
 from fitcalc.catalog.tables import Toml, read_toml
 from fitcalc.errors import TableError, UnknownName
 from fitcalc.units import is_finite_positive
 
+ANY_REGION = "all"
+"""The region of an offer that is the same everywhere."""
 _PRICE_DIGITS = 4
 """Prices per GPU that agree to a hundredth of a cent are equal: an instance's price is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One instance at one cloud: price of the whole and of one GPU [USD/h], where and when seen."""
+    """One instance at one cloud: price of the whole and of one GPU [USD/h], where and when seen.
+
+    ``region`` names one region or several, with commas; ``all`` is any. ``months`` is how long the
+    buyer is bound, 0 where not.
+    """
 
     cloud: str
     instance: str
@@ -34,6 +41,25 @@ class Offer:
     region: str
     checked: str
     source: str
+    terms: Terms = Terms.ON_DEMAND
+    months: int = 0
+
+    def sold_in(self, region: str | None) -> bool:
+        """Whether a region has it; ``None`` asks for any."""
+        return region is None or not {region, ANY_REGION}.isdisjoint(self.regions)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions it is sold in."""
+        return tuple(part.strip() for part in self.region.split(","))
+
+    def as_spot(self) -> Offer | None:
+        """Return the same instance at its spot price, or ``None`` where no source has one."""
+        each = self.spot_usd_per_gpu_hour
+        if each is None:
+            return None
+        whole = each * self.gpus
+        return replace(self, usd_per_hour=whole, usd_per_gpu_hour=each, terms=Terms.SPOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +94,7 @@ def offers(gpu: str, cloud: str | None = None) -> tuple[Offer, ...]:
     if cloud is not None and cloud not in clouds():
         raise UnknownName("cloud", cloud, clouds(), f"use one of {', '.join(clouds())}.")
     found = (o for o in _offers() if o.gpu == gpu_id and cloud in {None, o.cloud})
-    return tuple(sorted(found, key=_by_price))
+    return cheapest_first(found)
 
 
 def cheapest(gpu: str, gpus: int, cloud: str | None = None) -> Offer | None:
@@ -90,6 +116,16 @@ def instances(gpu: str) -> tuple[Instance, ...]:
     """Return the known shapes of nodes that hold a GPU."""
     gpu_id = resolve_gpu(gpu)
     return tuple(shape for shape in _instances() if shape.gpu == gpu_id)
+
+
+def all_offers() -> tuple[Offer, ...]:
+    """Return every offer of the tables, on demand."""
+    return _offers()
+
+
+def cheapest_first(found: Iterable[Offer]) -> tuple[Offer, ...]:
+    """Sort offers by the price of a GPU; at equal prices the smaller instance comes first."""
+    return tuple(sorted(found, key=_by_price))
 
 
 def _by_price(offer: Offer) -> tuple[float, int, str, str]:

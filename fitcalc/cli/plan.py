@@ -8,7 +8,9 @@ import typer
 
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
+from fitcalc.cli.buying import read_buying
 from fitcalc.cli.groups import takes
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 
@@ -19,12 +21,13 @@ _LIMITS, _SERVER = "Limits", "vLLM's settings"
 _SHOWN = 5
 
 
-@takes(load=opt.read_load, slo=opt.read_slo)
+@takes(load=opt.read_load, slo=opt.read_slo, buying=read_buying)
 def plan(
     *,
     model: opt.Model,
     load: opt.Load,
     slo: Slo,
+    buying: Buying,
     gpu: Annotated[
         list[str] | None,
         typer.Option(help="Only this GPU; may be repeated.", rich_help_panel=_LIMITS),
@@ -38,10 +41,6 @@ def plan(
     ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Most USD an hour.", rich_help_panel=_LIMITS)
-    ] = None,
-    cloud: Annotated[
-        str | None,
-        typer.Option(help="Only this cloud (default the cheapest).", rich_help_panel=_LIMITS),
     ] = None,
     headroom: Annotated[
         float | None,
@@ -104,7 +103,7 @@ def plan(
         quantization=opt.names(quantization) or None,
         max_gpus=max_gpus,
         budget_usd_per_hour=budget,
-        cloud=cloud,
+        buying=buying,
         headroom=headroom,
         engine=engine,
         verify=Verify.CHEAP if verify is None else verify,

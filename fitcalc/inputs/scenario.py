@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 from pydantic import Field, model_validator
 
+from fitcalc.answers import Terms
 from fitcalc.errors import InvalidValue
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import request_length
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.question import Question
@@ -16,6 +19,7 @@ from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.toml_file import Table, lengths_of, tokens_of
 from fitcalc.inputs.traffic import Traffic
 
+_BUYING = ("terms", "cloud", "region", "prices", "mean_share")
 SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
 """What a scenario file may hold."""
 
@@ -41,7 +45,7 @@ class PlanLimits(Question):
         quantization: Only these weight formats.
         max_gpus: Most GPUs in all. [1]
         budget_usd_per_hour: Most money an hour. [USD/h]
-        cloud: Only this cloud's prices.
+        terms, cloud, region, prices, mean_share: How it is bought, as in ``Buying``.
         headroom: Share of the rate the promise allows that stays free. [1]
     """
 
@@ -50,8 +54,18 @@ class PlanLimits(Question):
     quantization: tuple[str, ...] | None = None
     max_gpus: int | None = Field(default=None, ge=1)
     budget_usd_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    terms: Terms | None = None
     cloud: str | None = None
+    region: str | None = None
+    prices: Path | None = None
+    mean_share: float | None = None
     headroom: float | None = Field(default=None, ge=0, lt=1, allow_inf_nan=False)
+
+    @property
+    def buying(self) -> Buying:
+        """How it is bought."""
+        cells = {name: getattr(self, name) for name in _BUYING}
+        return Buying(**{name: value for name, value in cells.items() if value is not None})
 
 
 class Scenario(Question):

@@ -54,14 +54,9 @@ def check(asked: Scenario | Plan) -> Check:
         return _check_plan(asked)
     if asked.deployment is not None:
         return _check_deployment(asked, asked.deployment)
-    return _check_plan(_plan(asked))
+    from fitcalc.planning.planned import plan_of  # noqa: PLC0415 - a deployment needs no planner
 
-
-def _plan(asked: Scenario) -> Plan:
-    from fitcalc.planning.plan import plan  # noqa: PLC0415 - a deployment needs no planner
-
-    limits = {} if asked.plan is None else dict(asked.plan)
-    return plan(asked.model, asked.traffic, asked.slo, engine=asked.engine, **limits)
+    return _check_plan(plan_of(asked))
 
 
 def _check_plan(plan: Plan) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fitcalc.answers import Limit, MemoryLedger, Percentiles, Prediction, Row
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
@@ -22,7 +23,9 @@ class PlanQuestion(Row):
         weight_formats: Weight formats that were considered.
         max_gpus: Most GPUs in all; ``None`` = no limit.
         budget_usd_per_hour: Most money an hour; ``None`` = no limit.
-        cloud: Only this cloud's prices; ``None`` = the cheapest of all.
+        buying: What may be bought, and how busy the day is.
+        currency: Of the prices; every amount of a plan is in USD all the same.
+        usd_per_unit: What one unit of it is worth. [USD]
         version: vLLM's version.
         defaults: Names of the fields above that nobody gave.
     """
@@ -37,7 +40,9 @@ class PlanQuestion(Row):
     weight_formats: tuple[str, ...]
     max_gpus: int | None
     budget_usd_per_hour: float | None
-    cloud: str | None
+    buying: Buying
+    currency: str
+    usd_per_unit: float
     version: str
     defaults: tuple[str, ...]
 
@@ -108,9 +113,14 @@ class Choice(Row):
         prediction: One replica at its share of the traffic.
         memory: One rank's ledger.
         usd_per_hour: All replicas; ``None`` where no price is known. [USD/h]
-        usd_per_million_output_tokens: At the asked rate. [USD]
-        usd_per_million_tokens: At the asked rate, input and output together. [USD]
-        price_source: Cloud, instance and date of the price.
+        usd_per_million_input_tokens: The whole bill over the input tokens of the day's mean rate.
+            [USD]
+        usd_per_million_output_tokens: The whole bill over its output tokens. [USD]
+        usd_per_million_tokens: The whole bill over both. [USD]
+        price_source: Cloud, instance, region, terms and date of the price.
+        gpus_bought: GPUs that are paid for: instances come whole; ``None`` = no price. [1]
+        idle_share: Share of what is bought that the day's mean rate leaves unused, of the rate
+            that the promise allows. [1]
         vllm_command: Starts one server.
         headroom: Share of the rate the SLO allows that is left free. [1]
         notes: What a buyer must know.
@@ -124,13 +134,50 @@ class Choice(Row):
     prediction: Prediction
     memory: MemoryLedger
     usd_per_hour: float | None
+    usd_per_million_input_tokens: float | None
     usd_per_million_output_tokens: float | None
     usd_per_million_tokens: float | None
     price_source: str
+    gpus_bought: int | None
+    idle_share: float
     vllm_command: str
     headroom: float
     notes: tuple[str, ...]
     verification: Verification | None = None
+
+
+class HostedPrice(Row):
+    """What a host asks for the traffic of a plan.
+
+    Attributes:
+        host: Who serves it.
+        name: What the host calls the model.
+        usd_per_million_input_tokens, usd_per_million_output_tokens: List prices. [USD]
+        usd_per_hour: The day's mean rate at these prices. [USD/h]
+        checked: When the price was seen.
+    """
+
+    host: str
+    name: str
+    usd_per_million_input_tokens: float
+    usd_per_million_output_tokens: float
+    usd_per_hour: float
+    checked: str
+
+
+class Hosted(Row):
+    """Hosted APIs beside a plan.
+
+    Attributes:
+        hosts: Those that take prompts this long, the cheapest for this traffic first.
+        break_even_qps: Below this peak rate the cheapest host costs less than servers such as the
+            plan's best; ``None`` = at every rate, or the servers have no price. [req/s]
+        source: Where the list prices are from.
+    """
+
+    hosts: tuple[HostedPrice, ...]
+    break_even_qps: float | None
+    source: str
 
 
 class RejectedChoice(Row):
@@ -151,7 +198,7 @@ class Plan(Row):
     """The answer. ``best`` is ``None`` when nothing fits; then ``closest`` says what is missing.
 
     ``alternatives`` hold the runners-up, at least the best of every GPU type that can serve;
-    a plan without a best choice is falsy.
+    a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model.
     """
 
     question: PlanQuestion
@@ -159,6 +206,7 @@ class Plan(Row):
     alternatives: tuple[Choice, ...]
     rejections: tuple[RejectedChoice, ...]
     closest: RejectedChoice | None = None
+    hosted: Hosted | None = None
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

@@ -14,6 +14,7 @@ from fitcalc.planning.choice import Choice, RejectedChoice, Verification
 from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits
+from fitcalc.planning.market import Market
 from fitcalc.planning.predict import TRUSTED
 from fitcalc.planning.priced import with_replicas
 from fitcalc.planning.verify import cost_s, from_events, verification
@@ -33,14 +34,15 @@ class Bounds:
     """What a plan with other servers must stay within.
 
     Attributes:
-        max_gpus, budget_usd_per_hour, cloud: As in ``plan``.
+        max_gpus, budget_usd_per_hour: As in ``plan``.
+        sold: What may be bought.
         cost_s: Most that one simulation may cost. [s]
         headroom: Share of the load that fewer servers would leave free; ``None`` = try no fewer.
     """
 
     max_gpus: int | None
     budget_usd_per_hour: float | None
-    cloud: str | None
+    sold: Market
     cost_s: float
     headroom: float | None
 
@@ -98,7 +100,7 @@ def _least(
     if free is None or one.tries:
         return best, seen
     for servers in range(one.planned - 1, max(0, one.planned - 1 - _MOST_FEWER), -1):
-        made = finalists(search, [with_replicas(best.priced.found, servers, bounds.cloud)])
+        made = finalists(search, [with_replicas(best.priced.found, servers, bounds.sold)])
         if not made or made[0].choice.prediction.utilization > 1.0 - free:
             break
         crowded = replace(made[0], share=_scaled(made[0].share, 1.0 / (1.0 - free)))
@@ -145,7 +147,7 @@ def _more(search: Search, one: Tried, bounds: Bounds) -> tuple[Tried | None, lis
         return None, []
     now = one.finalist.priced
     servers = max(now.replicas + 1, math.ceil(one.planned * _GROWTH[one.tries]))
-    grown = with_replicas(now.found, servers, bounds.cloud)
+    grown = with_replicas(now.found, servers, bounds.sold)
     within, over = over_limits([grown], bounds.max_gpus, bounds.budget_usd_per_hour)
     made = finalists(search, within)
     return (replace(one, finalist=made[0], tries=one.tries + 1) if made else None), over

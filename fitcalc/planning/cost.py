@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fitcalc.catalog.price import Offer, offers
+from fitcalc.answers import Terms
+from fitcalc.catalog.price import ANY_REGION, Offer
+from fitcalc.planning.market import Market
 from fitcalc.units import MEGA, SECONDS_PER_HOUR
 
 
@@ -30,18 +32,22 @@ class Bill:
 
     @property
     def source(self) -> str:
-        """Cloud, instance, region and date of the price."""
+        """Cloud, instance, region, terms and date of the price."""
         o = self.offer
-        return f"{self.instances} x {o.cloud} {o.instance}, {o.region}, on demand, {o.checked}"
+        where = "any region" if o.region == ANY_REGION else o.region
+        terms = o.terms.value.replace("_", " ") + (f" {o.months} months" if o.months else "")
+        if o.terms is Terms.OWNED:
+            return f"{self.instances} x {o.instance}, owned, {o.region}, {o.checked}"
+        return f"{self.instances} x {o.cloud} {o.instance}, {where}, {terms}, {o.checked}"
 
 
-def bill(gpu: str, gpus_a_replica: int, replicas: int, cloud: str | None = None) -> Bill | None:
+def bill(gpu: str, gpus_a_replica: int, replicas: int, sold: Market) -> Bill | None:
     """Return the cheapest way to buy the replicas, or ``None`` where no price is known.
 
     Instances are bought whole. A replica sits in one instance, or takes several whole ones where
     no instance of that GPU is large enough for it.
     """
-    bills = [_bill(offer, gpus_a_replica, replicas) for offer in offers(gpu, cloud)]
+    bills = [_bill(offer, gpus_a_replica, replicas) for offer in sold.of(gpu)]
     largest = max((b.offer.gpus for b in bills), default=0)
     whole = [b for b in bills if b.offer.gpus >= min(gpus_a_replica, largest)]
     return min(whole, key=lambda b: (b.usd_per_hour, b.gpus), default=None)
@@ -64,3 +70,8 @@ def usd_per_million(usd_per_hour: float, tokens_per_s: float) -> float:
         1.0
     """
     return usd_per_hour / (tokens_per_s * SECONDS_PER_HOUR) * MEGA
+
+
+def bill_per_million(bill: Bill | None, tokens_per_s: float) -> float | None:
+    """Money of a bill for a million tokens; ``None`` where no price is known. [USD]"""
+    return None if bill is None else usd_per_million(bill.usd_per_hour, tokens_per_s)

@@ -83,6 +83,8 @@ class Search:
     traffic: Traffic
     slo: Slo
     prefix_caching: bool
+    mean_share: float = 1.0
+    """The day's mean rate over the traffic's. [1]"""
 
     @property
     def closed(self) -> bool:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fitcalc.answers import Calibrated, MemoryLedger, Prediction, Rejection
+from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.catalog.gpu import load_gpu
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.build import calibrated
 from fitcalc.physics.stacked import take
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
-from fitcalc.planning.cost import usd_per_million
+from fitcalc.planning.cost import bill_per_million
 from fitcalc.planning.evaluate import Found, Search, stack_of
+from fitcalc.planning.notes import notes
 from fitcalc.planning.priced import Priced
 from fitcalc.planning.server import ledger_of, prediction, request_bytes
 from fitcalc.planning.setup import Setup, set_up
@@ -25,7 +25,6 @@ from fitcalc.queueing.predict import Felt, felt_at
 
 _FEW_BITS = 8.0
 _ONLINE = ("fp8",)
-_EAGER = "what --enforce-eager costs a step is an estimate: hosts differ"
 """Formats that vLLM makes of a 16-bit checkpoint while loading (--quantization)."""
 
 
@@ -69,7 +68,7 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
             setup,
             ledger,
             share,
-            _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), share),
+            _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), search),
         )
         for (one, setup, ledger), felt, share, busy in zip(
             started, felts, shares, times, strict=True
@@ -115,12 +114,15 @@ def _felt(
 
 
 def _choice(
-    one: Priced, setup: Setup, ledger: MemoryLedger, said: Prediction, share: Traffic
+    one: Priced,
+    setup: Setup,
+    ledger: MemoryLedger,
+    said: Prediction,
+    search: Search,
 ) -> Choice:
-    money = one.bill.usd_per_hour if one.bill else None
-    output = said.output_tokens_per_s * one.replicas
-    both = said.total_tokens_per_s * one.replicas
-    load = share.load
+    carried = one.replicas * search.mean_share
+    output, both = said.output_tokens_per_s * carried, said.total_tokens_per_s * carried
+    full = min(search.traffic.share(one.replicas).load / one.found.load, 1.0)
     return Choice(
         gpu=setup.gpu.id,
         gpu_count=one.gpu_count,
@@ -128,13 +130,16 @@ def _choice(
         engine=setup.engine,
         prediction=said,
         memory=ledger,
-        usd_per_hour=money,
-        usd_per_million_output_tokens=None if money is None else usd_per_million(money, output),
-        usd_per_million_tokens=None if money is None else usd_per_million(money, both),
+        usd_per_hour=one.bill.usd_per_hour if one.bill else None,
+        usd_per_million_input_tokens=bill_per_million(one.bill, both - output),
+        usd_per_million_output_tokens=bill_per_million(one.bill, output),
+        usd_per_million_tokens=bill_per_million(one.bill, both),
         price_source=one.bill.source if one.bill else "",
+        gpus_bought=one.bill.gpus if one.bill else None,
+        idle_share=1.0 - one.used_share * full * search.mean_share,
         vllm_command=_command(setup),
-        headroom=max(0.0, 1.0 - load / one.found.load),
-        notes=tuple(_notes(one, setup, ledger)),
+        headroom=1.0 - full,
+        notes=notes(one, setup, ledger),
     )
 
 
@@ -151,33 +156,3 @@ def _command(setup: Setup) -> str:
         quantization=setup.weight.vllm_quantization if online else None,
         kv_cache_dtype=setup.kv.vllm_kv_cache_dtype if setup.kv.bytes_per_element < 2 else "auto",
     )
-
-
-def _notes(one: Priced, setup: Setup, ledger: MemoryLedger) -> list[str]:
-    """Say what a buyer must know."""
-    notes = [_EAGER] if setup.engine.enforce_eager else []
-    kind, gpu, weight = calibrated(setup.gpu, setup.weight), setup.gpu, setup.weight
-    if kind is Calibrated.TRANSFERRED:
-        source = gpu.efficiency_from or "another number format"
-        notes.append(f"step times are transferred from {source}; nobody measured {gpu.id} so")
-    if kind is Calibrated.DATASHEET:
-        notes.append(f"step times come from {gpu.id}'s datasheet alone")
-    if gpu.estimates:
-        notes.append(f"estimated figures of {gpu.id}: {', '.join(gpu.estimates)}")
-    if weight.bits < _FEW_BITS and not setup.own_checkpoint:
-        notes.append(
-            f"{weight.id} needs a quantized checkpoint; put its name in the command, and test its "
-            "answers: 4-bit weights can cost quality"
-        )
-    elif weight.bits <= _FEW_BITS and not setup.own_checkpoint:
-        notes.append(f"weights are quantized to {weight.id}; test its answers on your task")
-    if setup.kv.bytes_per_element < 2:
-        notes.append(f"the KV cache is stored in {setup.kv.id}; test long contexts")
-    if ledger.fits == "tight":
-        notes.append("memory is tight: within the spread of start-up logs it might not start")
-    if one.bill is None:
-        notes.append(f"no price of {gpu.id} is in the tables")
-    elif one.bill.gpus > one.gpu_count:
-        idle = one.bill.gpus - one.gpu_count
-        notes.append(f"instances are bought whole: {idle} of {one.bill.gpus} GPUs stay idle")
-    return notes

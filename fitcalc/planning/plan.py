@@ -9,14 +9,14 @@ from enum import Enum
 
 from fitcalc.answers import Rejection
 from fitcalc.catalog.formats import WeightFormat
-from fitcalc.catalog.gpu import Gpu, gpu_ids, load_gpus, resolve_gpu
-from fitcalc.catalog.model import LlmModel, load_model
-from fitcalc.catalog.price import offers
-from fitcalc.errors import InvalidValue
+from fitcalc.catalog.gpu import Gpu
+from fitcalc.catalog.model import load_model
+from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.weights import Parallel
+from fitcalc.planning.asked import cards_to_try, check_limits, with_length
 from fitcalc.planning.candidates import (
     Scope,
     candidates,
@@ -28,14 +28,15 @@ from fitcalc.planning.candidates import (
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search, best_of_each, entries
 from fitcalc.planning.finalists import Finalist, finalists
+from fitcalc.planning.hosted import hosted
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
+from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.priced import Priced, priced
 from fitcalc.planning.setup import ModelName
 
 DEFAULT_HEADROOM = 0.2
 """Share of the load a replica could carry that a plan leaves free, unless told otherwise. [1]"""
-_MOST_HEADROOM = 0.9
 
 
 def plan(
@@ -48,7 +49,7 @@ def plan(
     quantization: Sequence[str] | None = None,
     max_gpus: int | None = None,
     budget_usd_per_hour: float | None = None,
-    cloud: str | None = None,
+    buying: Buying | None = None,
     headroom: float | None = None,
     engine: EngineArgs | None = None,
     top: int = 5,
@@ -71,7 +72,8 @@ def plan(
             checkpoint and can cost quality: they are tried where nothing else serves.
         max_gpus: Most GPUs in all. [1]
         budget_usd_per_hour: Most money. [USD/h]
-        cloud: Only this cloud's prices, and only GPUs it offers.
+        buying: Terms, cloud, region, own prices, and how busy the day is; all but the default
+            plan only with GPU types that are on sale so. ``None`` = on demand anywhere.
         headroom: Share of the load within the promise that stays free, 0 to 0.9. [1]
         engine: Settings that every candidate keeps: utilization, version, KV dtype, length, ...
         top: Further configurations of the winning GPU type to keep beside the best of every type.
@@ -85,15 +87,16 @@ def plan(
     Raises:
         FitcalcError: a name is unknown or a value makes no sense.
     """
-    promise, settings = slo or Slo(), engine or EngineArgs()
+    promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
-    _check(max_gpus, budget_usd_per_hour, headroom, top)
+    check_limits(max_gpus, budget_usd_per_hour, headroom, top)
     free = DEFAULT_HEADROOM if headroom is None else headroom
-    cards = _cards(gpus, exclude_gpus, cloud)
-    settings = _with_length(settings, llm, traffic)
+    sold = market(buys)
+    cards = cards_to_try(gpus, exclude_gpus, sold if buys.narrows else None)
+    settings = with_length(settings, llm, traffic)
     tried = weight_formats(llm, quantization)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
-    limits = Limits(max_gpus, budget_usd_per_hour, cloud, free, top, Verify(verify))
+    limits = Limits(max_gpus, budget_usd_per_hour, sold, buys.mean_share, free, top, Verify(verify))
     ranked: list[Choice] = []
     lost: list[RejectedChoice] = []
     # Formats that take another checkpoint, and some quality, only where nothing else serves.
@@ -118,7 +121,9 @@ def plan(
         weight_formats=tuple(weight.id for weight in weights),
         max_gpus=max_gpus,
         budget_usd_per_hour=budget_usd_per_hour,
-        cloud=cloud,
+        buying=buys,
+        currency=sold.currency.code,
+        usd_per_unit=sold.currency.usd,
         version=settings.version,
         defaults=tuple(name for name, value in given.items() if value is None),
     )
@@ -128,6 +133,7 @@ def plan(
         alternatives=tuple(ranked[1:]),
         rejections=merged(lost, {choice.gpu for choice in ranked}),
         closest=None if ranked else closest(lost),
+        hosted=hosted(question, ranked[0], sold) if ranked else None,
     )
 
 
@@ -141,11 +147,12 @@ class Verify(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a plan beside the promise: GPUs, money, a cloud, free room, how many, events."""
+    """What bounds a plan beside the promise: GPUs, money, what is on sale, how busy, free room."""
 
     max_gpus: int | None
     budget_usd_per_hour: float | None
-    cloud: str | None
+    sold: Market
+    mean_share: float
     headroom: float
     top: int
     verify: Verify
@@ -157,14 +164,14 @@ def _ranked(
     """Return the choices in order of cost, and who lost."""
     blocks, out = candidates(scope)
     caching = scope.engine.enable_prefix_caching is not False
-    search = Search(scope.model, blocks, traffic, promise, caching)
+    search = Search(scope.model, blocks, traffic, promise, caching, limits.mean_share)
     able = entries(search)
     lost = [*out, *refused(able)]
     able = [entry for entry in able if entry.refused is None]
-    price = {card.id: _price(card, limits.cloud) for card in scope.gpus}
+    price = {card.id: _price(card, limits.sold) for card in scope.gpus}
     found = best_of_each(search, able, lambda e: e.gpu, price, limits.headroom)
     some = [f for f in found if f.load > 0]
-    ranked, slow = priced(search, some, limits.headroom, limits.cloud)
+    ranked, slow = priced(search, some, limits.headroom, limits.sold)
     lost += cannot_carry(search, [*slow, *(f for f in found if f.load <= 0)])
     if ranked:
         # The cheapest type's own other formats are worth seeing beside the other types.
@@ -172,7 +179,7 @@ def _ranked(
         own = [entry for entry in able if entry.gpu == winner.entry.gpu]
         others = best_of_each(search, own, lambda e: e.block.weight.id, price, limits.headroom)
         fresh = [f for f in others if f.load > 0 and f != winner]
-        more, _ = priced(search, fresh, limits.headroom, limits.cloud)
+        more, _ = priced(search, fresh, limits.headroom, limits.sold)
         ranked = sorted([*ranked, *more], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
     made = finalists(search, _kept(within, limits.top))
@@ -195,7 +202,7 @@ def _confirmed(
     bounds = Bounds(
         limits.max_gpus,
         limits.budget_usd_per_hour,
-        limits.cloud,
+        limits.sold,
         CHEAP_S if cheap else math.inf,
         None if cheap else limits.headroom,
     )
@@ -210,51 +217,9 @@ def _late(choice: Choice, no: Failure) -> RejectedChoice:
     return rejected(choice.gpu, split, engine.weight_format, engine.kv_cache_dtype, reason)
 
 
-def _check(max_gpus: int | None, budget: float | None, headroom: float | None, top: int) -> None:
-    """Refuse limits that make no sense."""
-    if max_gpus is not None and max_gpus < 1:
-        raise InvalidValue("max_gpus", max_gpus, "give at least 1 GPU")
-    if budget is not None and not (math.isfinite(budget) and budget > 0):
-        raise InvalidValue("budget", budget, "give a number of USD an hour above 0")
-    if headroom is not None and not 0 <= headroom <= _MOST_HEADROOM:
-        raise InvalidValue("headroom", headroom, f"give a share from 0 to {_MOST_HEADROOM}")
-    if top < 1:
-        raise InvalidValue("top", top, "give at least 1")
-
-
-def _cards(
-    gpus: Sequence[str] | None, exclude: Sequence[str], cloud: str | None
-) -> tuple[Gpu, ...]:
-    """Return the GPU types to try."""
-    out = {resolve_gpu(name) for name in exclude}
-    wanted = [resolve_gpu(name) for name in gpus] if gpus else list(gpu_ids())
-    kept = [name for name in dict.fromkeys(wanted) if name not in out]
-    if cloud is not None:
-        sold = [name for name in kept if offers(name, cloud)]
-        if kept and not sold:
-            raise InvalidValue("cloud", cloud, f"it has no price for {', '.join(kept[:5])}")
-        kept = sold
-    if not kept:
-        raise InvalidValue("gpu", ", ".join(wanted[:5]), "leave at least one GPU type to try")
-    return load_gpus(kept)
-
-
-def _with_length(engine: EngineArgs, model: LlmModel, traffic: Traffic) -> EngineArgs:
-    """Set max_model_len to what the traffic needs, where it is open. [tokens]"""
-    longest = engine.max_model_len or traffic.longest
-    most = model.max_position_embeddings
-    if longest > most:
-        fix = f"{model.id} takes at most {most:,} tokens, input and output together"
-        raise InvalidValue("ctx", longest, fix)
-    if traffic.longest > longest:
-        fix = f"isl + osl come to {traffic.longest:,} tokens; raise it to that"
-        raise InvalidValue("max_model_len", longest, fix)
-    return engine.replace(max_model_len=longest)
-
-
-def _price(card: Gpu, cloud: str | None) -> float:
+def _price(card: Gpu, sold: Market) -> float:
     """Return what orders a type's candidates: money of a GPU, or 1 where no price is known."""
-    known = offers(card.id, cloud)
+    known = sold.of(card.id)
     return known[0].usd_per_gpu_hour if known else 1.0
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fitcalc.planning.cost import Bill, bill
 from fitcalc.planning.evaluate import Found, Search, replicas_for
+from fitcalc.planning.market import Market
 from fitcalc.queueing.goodput import keeps, state_of
 
 _TRIES = 8
@@ -34,6 +35,11 @@ class Priced:
         """GPUs of all replicas. [1]"""
         return self.replicas * self.found.entry.gpus
 
+    @property
+    def used_share(self) -> float:
+        """GPUs of the replicas over the GPUs that are paid for. [1]"""
+        return self.gpu_count / self.bill.gpus if self.bill else 1.0
+
     def order(self) -> tuple[bool, float, int]:
         """Rank by money; types without a price follow, by GPUs."""
         money = self.bill.usd_per_hour if self.bill else 0.0
@@ -41,7 +47,7 @@ class Priced:
 
 
 def priced(
-    search: Search, found: Iterable[Found], headroom: float, cloud: str | None
+    search: Search, found: Iterable[Found], headroom: float, sold: Market
 ) -> tuple[list[Priced], list[Found]]:
     """Count replicas and money; return who keeps the promise then, cheapest first, and who cannot.
 
@@ -50,7 +56,7 @@ def priced(
     where it misses.
     """
     waiting = [
-        with_replicas(one, int(replicas_for(search.traffic.load, one.load, headroom)), cloud)
+        with_replicas(one, int(replicas_for(search.traffic.load, one.load, headroom)), sold)
         for one in found
     ]
     kept: list[Priced] = []
@@ -60,17 +66,17 @@ def priced(
         ok = _keeps(search, waiting)
         kept += [one for one, good in zip(waiting, ok, strict=True) if good]
         waiting = [
-            with_replicas(one.found, math.ceil(one.replicas * _MORE), cloud)
+            with_replicas(one.found, math.ceil(one.replicas * _MORE), sold)
             for one, good in zip(waiting, ok, strict=True)
             if not good
         ]
     return sorted(kept, key=Priced.order), [one.found for one in waiting]
 
 
-def with_replicas(found: Found, replicas: int, cloud: str | None) -> Priced:
+def with_replicas(found: Found, replicas: int, sold: Market) -> Priced:
     """Price a candidate at a number of replicas."""
     entry = found.entry
-    return Priced(found, replicas, bill(entry.gpu, entry.gpus, replicas, cloud))
+    return Priced(found, replicas, bill(entry.gpu, entry.gpus, replicas, sold))
 
 
 def _keeps(search: Search, asked: Sequence[Priced]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fitcalc.answers import MemoryLedger, Prediction, Rejection, Row
+from fitcalc.catalog.gpu import resolve_gpu
 from fitcalc.catalog.own import calibration
 from fitcalc.catalog.version import tables_version
 from fitcalc.errors import FitcalcError, UnknownName
@@ -15,6 +16,7 @@ from fitcalc.planning.choice import Choice, RejectedChoice
 from fitcalc.planning.cost import bill, usd_per_million
 from fitcalc.planning.fields import Ask
 from fitcalc.planning.grid import Cell, Point
+from fitcalc.planning.market import on_demand
 from fitcalc.planning.missed import missed
 from fitcalc.simulation.report import Simulation
 
@@ -164,10 +166,9 @@ def _answered(task: Task) -> SweepRow:
 
 
 def _planned(task: Task, asked: Scenario) -> SweepRow:
-    from fitcalc.planning.plan import plan  # noqa: PLC0415
+    from fitcalc.planning.planned import plan_of  # noqa: PLC0415
 
-    limits = {} if asked.plan is None else dict(asked.plan)
-    found = plan(asked.model, asked.traffic, asked.slo, engine=asked.engine, top=1, **limits)
+    found = plan_of(asked, top=1)
     best = found.best
     if best is None:
         return _row(task, rejection=found.closest)
@@ -213,7 +214,7 @@ def _served(task: Task, asked: Scenario, where: Deployment) -> SweepRow:
 
 def _usd_per_hour(where: Deployment, gpus: int) -> float | None:
     try:
-        found = bill(where.gpu, gpus, where.replicas)
+        found = bill(resolve_gpu(where.gpu), gpus, where.replicas, on_demand())
     except UnknownName:  # a slice of a card, or one's own: nobody sells it
         return None
     return None if found is None else found.usd_per_hour

@@ -8,9 +8,10 @@ from fitcalc.answers import Limit
 from fitcalc.inputs.slo import Slo
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
+from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
-from fitcalc.report.plan_view import cost_words, headline, nothing_words, reasons, runners_up
+from fitcalc.report.plan_view import headline, nothing_words, reasons, runners_up
 from fitcalc.report.verified import verified_words
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
@@ -34,7 +35,7 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
         [(name, gib(size)) for name, size in ledger_rows(best.memory)],
     )
     yield capacity_words(best.memory)
-    yield f"Cost: {cost_words(best)}"
+    yield "Cost:\n\n" + "\n".join(f"- {line}" for line in cost_lines(plan, best))
     yield f"```sh\n{best.vllm_command}\n```"
     yield _alternatives(plan, best, top)
 
@@ -71,13 +72,15 @@ def _alternatives(plan: Plan, best: Choice, top: int) -> str:
             f"{choice.replicas} x {layout(choice.engine)}",
             choice.engine.weight_format,
             usd(choice.usd_per_hour),
+            usd(choice.usd_per_million_tokens, 3),
             milliseconds(choice.prediction.ttft_ms.at(slo.percentile)),
             milliseconds(choice.prediction.itl_ms.at(slo.at(Limit.ITL))),
             choice.prediction.calibrated.value,
         )
         for choice in (best, *runners_up(plan)[:top])
     ]
-    return _table(("GPU", "GPUs", "servers", "format", "$/h", "TTFT", "ITL", "numbers"), rows)
+    money = ("$/h", "$/Mtok")
+    return _table(("GPU", "GPUs", "servers", "format", *money, "TTFT", "ITL", "numbers"), rows)
 
 
 def _lost(plan: Plan) -> str:

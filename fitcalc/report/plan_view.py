@@ -9,6 +9,7 @@ from rich.text import Text
 from fitcalc.answers import Limit
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
+from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import (
     NARROW,
@@ -32,6 +33,9 @@ from fitcalc.report.words import (
     sentence,
     usd,
 )
+
+_WIDE = 104
+"""Columns from which the runners-up show their latencies too. [characters]"""
 
 
 def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Group:
@@ -70,17 +74,6 @@ def reasons(plan: Plan, best: Choice) -> tuple[str, ...]:
     )
     binds = f"What binds is {BOTTLENECK[found.bottleneck]}."
     return tuple(line for line in (what, _against(plan, best), binds, carries) if line)
-
-
-def cost_words(best: Choice) -> str:
-    """Say what it costs, and where the price is from."""
-    if best.usd_per_hour is None:
-        return "No price is known for this GPU."
-    return (
-        f"{usd(best.usd_per_hour)} an hour; {usd(best.usd_per_million_output_tokens)} per million "
-        f"output tokens, {usd(best.usd_per_million_tokens, 3)} per million tokens in and out "
-        f"({best.price_source})."
-    )
 
 
 def nothing_words(plan: Plan) -> str:
@@ -151,7 +144,7 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
         ledger_table(best.memory, narrow=narrow),
         _indented(capacity_words(best.memory)),
         Text("\nWhat it costs", style="bold"),
-        _indented(cost_words(best)),
+        *(_indented(line) for line in cost_lines(plan, best)),
         Text(f"\nStart each of the {count(best.replicas, 'server')} with", style="bold"),
         Text(f"{command}\n", style="cyan", no_wrap=True, overflow="ignore"),
     ]
@@ -159,9 +152,10 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
 
 def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[RenderableType]:
     """Lay out one line a GPU type, cheapest first, after the winner and its own runner-up."""
-    narrow = width < NARROW
+    narrow = width < _WIDE
+    money = ("$/h", "$/Mtok")
     wide = () if narrow else ("TTFT", "ITL", "binds", "numbers")
-    made = table("What else would serve", "GPU", "GPUs", "servers", "format", "$/h", *wide)
+    made = table("What else would serve", "GPU", "GPUs", "servers", "format", *money, *wide)
     slo = plan.question.slo
     others = runners_up(plan)
     for choice in (best, *others[:top]):
@@ -178,6 +172,7 @@ def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[Render
             f"{choice.replicas} x {layout(choice.engine)}",
             choice.engine.weight_format,
             usd(choice.usd_per_hour),
+            usd(choice.usd_per_million_tokens, 3),
             *(() if narrow else rest),
             style="green" if choice is best else "",
         )

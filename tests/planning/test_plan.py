@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from fitcalc import Choice, EngineArgs, FitcalcError, Plan, Prediction, Slo, Traffic, plan, predict
 from fitcalc.answers import Limit
 from fitcalc.catalog.gpu import gpu_ids
+from fitcalc.inputs.buying import Buying
 from fitcalc.planning.cost import bill, usd_per_million
+from fitcalc.planning.market import market
 
 CHAT = Traffic(qps=20, isl=7168, osl=1024)
 
@@ -167,7 +169,7 @@ def test_limits_of_gpus_and_money_are_kept() -> None:
 
 
 def test_one_cloud_sells_only_what_it_has() -> None:
-    found = plan("llama-3.1-8b", Traffic(qps=10, isl=1000, osl=200), cloud="aws")
+    found = plan("llama-3.1-8b", Traffic(qps=10, isl=1000, osl=200), buying=Buying(cloud="aws"))
     assert found.best is not None
     assert all("aws" in c.price_source for c in (found.best, *found.alternatives) if c)
 
@@ -197,7 +199,7 @@ def test_cached_prompts_cost_less() -> None:
         ("headroom", {"headroom": 1.0}),
         ("gpu", {"exclude_gpus": ["h100"], "gpus": ["h100"]}),
         ("gpu", {"gpus": ["h10000"]}),
-        ("cloud", {"cloud": "nowhere"}),
+        ("cloud", {"buying": Buying(cloud="nowhere")}),
         ("format", {"quantization": ["fp7"]}),
     ],
 )
@@ -213,7 +215,7 @@ def test_requests_longer_than_the_model_takes_are_refused() -> None:
 
 def test_instances_are_bought_whole() -> None:
     """Nine one-GPU replicas on 8-GPU instances take two of them."""
-    whole = bill("b200_sxm", 1, 9, "aws")
+    whole = bill("b200_sxm", 1, 9, market(Buying(cloud="aws")))
     assert whole is not None
     assert (whole.instances, whole.gpus) == (2, 16)
     assert whole.usd_per_hour == pytest.approx(2 * whole.offer.usd_per_hour)
