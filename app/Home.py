@@ -4,5 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+PAGES = (st.Page("views/plan.py", title="Plan", default=True),)
+
 st.set_page_config(page_title="fitcalc", layout="wide")
-st.navigation([st.Page("views/plan.py", title="Plan", default=True)], position="hidden").run()
+st.navigation(list(PAGES), position="top").run()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 from fitcalc import EngineArgs, Slo, Traffic, plan
 from fitcalc.inputs.buying import Buying
-from fitcalc.inputs.context import request_length
+from fitcalc.inputs.context import RequestLength, request_length
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.unsaid import name_defaults
 from fitcalc.units import parse_tokens
+from share import command
 
 AUTO = "auto"
 _SLO = Slo()
@@ -77,48 +79,97 @@ class Asked:
 
     def command(self) -> str:
         """Return the command line that asks the same."""
-        words = [word for name, value in self.flags() for word in (f"--{name}", value)]
-        return shlex.join(["fitcalc", "plan", *words])
+        return command("plan", self.flags())
+
+    def python(self) -> str:
+        """Return the call in Python that asks the same.
+
+        Raises:
+            FitcalcError: a length makes no sense.
+        """
+        said = self.slo.model_dump(exclude_unset=True)
+        slo = f"Slo({_arguments(said)})" if said else "None"
+        given = {name: value for name, value in self._limits().items() if value}
+        lines = [
+            "from fitcalc import Buying, EngineArgs, Slo, Traffic, plan\n",
+            "found = plan(",
+            f"    {self.model!r},",
+            f"    Traffic({_arguments(self._traffic())}),",
+            f"    {slo},",
+            *(f"    {name}={value!r}," for name, value in given.items()),
+            f"    engine=EngineArgs({_arguments(self._engine())}),",
+            ")",
+        ]
+        return "\n".join(lines)
+
+    def answer(self) -> tuple[Plan, str]:
+        """Plan, and say how a context was split.
+
+        Raises:
+            FitcalcError: the question makes no sense; the message is one sentence.
+        """
+        note, engine = self._length().note, EngineArgs(**self._engine())
+        found = plan(
+            self.model, Traffic(**self._traffic()), self.slo, engine=engine, **self._limits()
+        )
+        return name_defaults(found, self.slo, engine, split=bool(note)), note
+
+    def _length(self) -> RequestLength:
+        named = (("ctx", self.load.ctx), ("isl", self.load.isl), ("osl", self.load.osl))
+        return request_length(
+            *(parse_tokens(text, name) if text.strip() else None for name, text in named)
+        )
+
+    def _traffic(self) -> dict[str, object]:
+        load, length = self.load, self._length()
+        said: dict[str, object] = {
+            "qps": None if load.concurrency else load.qps,
+            "concurrency": load.concurrency,
+            "isl": length.isl,
+            "osl": length.osl,
+            "prefix_hit": load.prefix_hit,
+        }
+        return {name: value for name, value in said.items() if value}
+
+    def _limits(self) -> LimitArguments:
+        limits = self.limits
+        return {
+            "gpus": limits.gpu or None,
+            "exclude_gpus": limits.exclude_gpu,
+            "quantization": limits.quantization or None,
+            "max_gpus": limits.max_gpus,
+            "budget_usd_per_hour": limits.budget,
+            "buying": Buying(cloud=limits.cloud) if limits.cloud else None,
+        }
+
+    def _engine(self) -> dict[str, object]:
+        chosen = self.limits.kv_cache_dtype
+        own = {} if chosen == AUTO else {"kv_cache_dtype": chosen}
+        return {**own, "max_model_len": self._length().longest}
+
+
+class LimitArguments(TypedDict):
+    """What a plan may use, as arguments of ``fitcalc.plan``."""
+
+    gpus: tuple[str, ...] | None
+    exclude_gpus: tuple[str, ...]
+    quantization: tuple[str, ...] | None
+    max_gpus: int | None
+    budget_usd_per_hour: float | None
+    buying: Buying | None
 
 
 def answer(asked: Asked) -> tuple[Plan, str]:
-    """Plan, and say how a context was split.
+    """Answer a question; a function, so that its answers can be kept.
 
     Raises:
         FitcalcError: the question makes no sense; the message is one sentence.
     """
-    load, limits = asked.load, asked.limits
-    tokens = (
-        parse_tokens(text, name) if text.strip() else None
-        for name, text in (("ctx", load.ctx), ("isl", load.isl), ("osl", load.osl))
-    )
-    length = request_length(*tokens)
-    traffic = Traffic(
-        qps=None if load.concurrency else load.qps,
-        concurrency=load.concurrency,
-        isl=length.isl,
-        osl=length.osl,
-        prefix_hit=load.prefix_hit,
-    )
-    engine = EngineArgs(**_server(limits), max_model_len=length.longest)
-    found = plan(
-        asked.model,
-        traffic,
-        asked.slo,
-        gpus=limits.gpu or None,
-        exclude_gpus=limits.exclude_gpu,
-        quantization=limits.quantization or None,
-        max_gpus=limits.max_gpus,
-        budget_usd_per_hour=limits.budget,
-        buying=Buying(cloud=limits.cloud),
-        engine=engine,
-    )
-    return name_defaults(found, asked.slo, engine, split=bool(length.note)), length.note
+    return asked.answer()
 
 
-def _server(limits: Limits) -> dict[str, str]:
-    chosen = limits.kv_cache_dtype
-    return {} if chosen == AUTO else {"kv_cache_dtype": chosen}
+def _arguments(said: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in said.items())
 
 
 def _unless(value: float, default: float) -> float | None:

@@ -13,6 +13,7 @@ pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
 from streamlit.testing.v1 import AppTest
 
 from fitcalc.cli.main import run
+from fitcalc.planning.choice import Plan
 
 HOME = str(Path(__file__).parent.parent / "app" / "Home.py")
 PATIENCE_S = 60
@@ -43,7 +44,7 @@ def test_the_address_is_the_question() -> None:
     assert app.text_input(key="isl").value == "1000"
     assert app.number_input(key="qps").value == 3
     assert app.metric[2].label == "First token, p90"
-    command = app.code[-1].value
+    command = app.code[-2].value
     assert "--isl 1000 --osl 100 --qps 3" in command
     assert "--ttft 900" in command
     assert "--ctx" not in command
@@ -51,7 +52,7 @@ def test_the_address_is_the_question() -> None:
 
 def test_the_command_line_shown_gives_the_same_answer(capsys: pytest.CaptureFixture[str]) -> None:
     app = opened(ctx="4k", qps="5")
-    program, *words = shlex.split(app.code[-1].value)
+    program, *words = shlex.split(app.code[-2].value)
     assert (program, run(words)) == ("fitcalc", 0)
     first = capsys.readouterr().out.splitlines()[0]
     assert first == app.main.subheader[0].value.replace("\\$", "$")
@@ -84,3 +85,13 @@ def test_nothing_fits_is_said_with_what_is_missing() -> None:
     app = opened(max_gpus="1")
     assert not app.exception
     assert app.error[0].value.startswith("Nothing fits. Closest: ")
+
+
+def test_the_python_shown_gives_the_same_answer() -> None:
+    app = opened(ctx="4k", qps="5", ttft="900", kv_cache_dtype="fp8", cloud="aws")
+    names: dict[str, Plan] = {}
+    exec(app.code[-1].value, names)  # noqa: S102 - our own page's words
+    best = names["found"].best
+    assert best is not None
+    assert int(app.metric[0].value) == best.gpu_count
+    assert best.engine.kv_cache_dtype == "fp8"

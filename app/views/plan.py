@@ -9,10 +9,12 @@ from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.cost_view import cost_lines
+from fitcalc.report.markdown import plan_markdown
 from fitcalc.report.parts import capacity_words, trust_words
 from fitcalc.report.plan_view import headline, nothing_words, reasons
 from fitcalc.report.words import milliseconds, usd
 from question import Asked, answer
+from share import Download, plain, show_share
 from sidebar import ask
 
 _FORMATS = {
@@ -50,12 +52,12 @@ def show_best(plan: Plan, best: Choice) -> None:
     cells[2].metric(f"First token, {at}", milliseconds(felt.ttft_ms.at(slo.percentile)))
     cells[3].metric(f"Between tokens, {at}", milliseconds(felt.itl_ms.at(slo.percentile)))
     st.code(best.vllm_command, language="shell", wrap_lines=True)
-    st.markdown("\n".join(f"- {_plain(line)}" for line in (*reasons(plan, best), *best.notes)))
+    st.markdown("\n".join(f"- {plain(line)}" for line in (*reasons(plan, best), *best.notes)))
     st.dataframe(latency_frame(felt, slo), hide_index=True)
-    st.caption(f"How sure: {_plain(trust_words(felt))}")
+    st.caption(f"How sure: {plain(trust_words(felt))}")
     st.altair_chart(ledger_chart(best.memory))
-    st.caption(_plain(capacity_words(best.memory)))
-    st.caption(f"Cost: {_plain(' '.join(cost_lines(plan, best)))}")
+    st.caption(plain(capacity_words(best.memory)))
+    st.caption(f"Cost: {plain(' '.join(cost_lines(plan, best)))}")
 
 
 def show_rest(plan: Plan, asked: Asked, note: str) -> None:
@@ -66,14 +68,20 @@ def show_rest(plan: Plan, asked: Asked, note: str) -> None:
     if plan.rejections:
         st.markdown("**What lost**")
         st.dataframe(lost_frame(plan), hide_index=True)
-    st.caption(_plain(assumed_words(plan, note)))
-    st.markdown("**The same on the command line**")
-    st.code(asked.command(), language="shell", wrap_lines=True)
+    st.caption(plain(assumed_words(plan, note)))
+    show_share(asked.command(), asked.python(), _files(plan))
 
 
-def _plain(text: str) -> str:
-    """Keep Markdown from reading a dollar sign as mathematics."""
-    return text.replace("$", r"\$")
+def _files(plan: Plan) -> list[Download]:
+    """Return the plan to take along."""
+    files = [
+        Download("Plan (JSON)", "plan.json", plan.model_dump_json(indent=2), "application/json"),
+        Download("Plan (Markdown)", "plan.md", plan_markdown(plan), "text/markdown"),
+    ]
+    if plan.best is not None:
+        script = f"#!/bin/sh\n# One of {plan.best.replicas} servers.\n{plan.best.vllm_command}\n"
+        files.append(Download("Start script", "serve.sh", script, "text/x-shellscript"))
+    return files
 
 
 page()

@@ -1,0 +1,62 @@
+"""What leaves a page: the same question as a command and in Python, and files to take along."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that a button hands out."""
+
+    label: str
+    name: str
+    text: str
+    mime: str = "text/plain"
+
+
+def command(name: str, flags: Sequence[tuple[str, str]]) -> str:
+    """Return the command line of some options; an empty value is a switch.
+
+    Examples:
+        >>> command("plan", [("model", "70b"), ("verify", "")])
+        'fitcalc plan --model 70b --verify'
+    """
+    words = [word for flag, value in flags for word in (f"--{flag}", value) if word]
+    return shlex.join(["fitcalc", name, *words])
+
+
+def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
+    """Show the same question on the command line and in Python, and the files."""
+    st.subheader("Take it along", anchor=False)
+    shell, code = st.columns(2)
+    shell.caption("The same on the command line")
+    shell.code(line, language="shell", wrap_lines=True)
+    code.caption("The same in Python")
+    code.code(python, language="python", wrap_lines=True)
+    with st.container(horizontal=True):
+        for file in files:
+            st.download_button(
+                file.label, file.text, file.name, file.mime, key=f"get-{file.name}",
+                on_click="ignore",
+            )  # fmt: skip
+
+
+def show_chart(chart: alt.Chart | alt.LayerChart, frame: pd.DataFrame, name: str) -> None:
+    """Show a chart, and hand out its rows as CSV."""
+    st.altair_chart(chart, key=f"chart-{name}")
+    st.download_button(
+        "Rows as CSV", frame.to_csv(index=False), f"{name}.csv", "text/csv", key=f"csv-{name}",
+        on_click="ignore", type="tertiary",
+    )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Keep Markdown from reading a dollar sign as mathematics."""
+    return text.replace("$", r"\$")
