@@ -96,7 +96,7 @@ class Asked:
             f"    {self.model!r},",
             f"    Traffic({_arguments(self._traffic())}),",
             f"    {slo},",
-            *(f"    {name}={value!r}," for name, value in given.items()),
+            *(f"    {name}={_said(value)}," for name, value in given.items()),
             f"    engine=EngineArgs({_arguments(self._engine())}),",
             ")",
         ]
@@ -166,6 +166,12 @@ def answer(asked: Asked) -> tuple[Plan, str]:
         FitcalcError: the question makes no sense; the message is one sentence.
     """
     return asked.answer()
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Buying):
+        return f"Buying({_arguments(value.model_dump(exclude_unset=True))})"
+    return repr(value)
 
 
 def _arguments(said: Mapping[str, object]) -> str:
