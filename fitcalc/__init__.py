@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fitcalc.errors import FitcalcError
     from fitcalc.inputs.buying import Buying, OwnedServer
     from fitcalc.inputs.engine import EngineArgs
+    from fitcalc.inputs.fleet import Outage, Pools, Servers
     from fitcalc.inputs.lengths import Lengths
     from fitcalc.inputs.mixture import Mix, TrafficClass
     from fitcalc.inputs.slo import Slo
@@ -42,11 +43,14 @@ __all__ = [
     "Limit",
     "MemoryLedger",
     "Mix",
+    "Outage",
     "OwnedServer",
     "Percentiles",
     "Plan",
+    "Pools",
     "Prediction",
     "Rejection",
+    "Servers",
     "Simulation",
     "Slo",
     "Sweep",
@@ -70,6 +74,7 @@ _HOMES = {
     "errors": ("FitcalcError",),
     "inputs.buying": ("Buying", "OwnedServer"),
     "inputs.engine": ("EngineArgs",),
+    "inputs.fleet": ("Outage", "Pools", "Servers"),
     "inputs.lengths": ("Lengths",),
     "inputs.mixture": ("Mix", "TrafficClass"),
     "inputs.slo": ("Slo",),

@@ -9,7 +9,7 @@ from functools import cache
 from typing import cast
 
 from fitcalc.catalog.tables import Figure, Toml, figure, read_toml
-from fitcalc.errors import InvalidValue, TableError
+from fitcalc.errors import InvalidValue, TableError, UnknownName
 
 
 class LinkKind(StrEnum):
@@ -38,8 +38,31 @@ def inter_node_link() -> Link:
         >>> inter_node_link().bandwidth
         50000000000.0
     """
+    return parse_link(link_table(), inter_node_name(), "links.inter_node")
+
+
+def named_link(name: str | None) -> Link:
+    """Return a link by its name; ``None`` = the network between nodes that plans assume.
+
+    Raises:
+        UnknownName: the table has no such link.
+
+    Examples:
+        >>> named_link("pcie5_x16").bandwidth
+        63000000000.0
+    """
+    if name is None:
+        return inter_node_link()
     links = link_table()
-    return parse_link(links, str(links["inter_node"]), "links.inter_node")
+    known = cast("Mapping[str, Toml]", links["links"])
+    if name not in known:
+        raise UnknownName("link", name, known, f"known are {', '.join(known)}")
+    return parse_link(links, name, "links")
+
+
+def inter_node_name() -> str:
+    """Name the network between nodes that plans assume."""
+    return str(link_table()["inter_node"])
 
 
 @cache

@@ -30,9 +30,12 @@ _TEXT: dict[str, Callable[[str, str], float]] = {
 def read_engine(**values: object) -> EngineArgs:
     """Set the given options; the others keep the default written in ``EngineArgs``."""
     given = known(values)
-    return EngineArgs(
-        **{name: _TEXT[name](str(v), name) if name in _TEXT else v for name, v in given.items()}
-    )
+    return EngineArgs(**{name: engine_field(name, value) for name, value in given.items()})
+
+
+def engine_field(name: str, value: object) -> object:
+    """Read one setting as people write it: ``8k`` tokens, ``4GiB``."""
+    return _TEXT[name](str(value), name) if name in _TEXT else value
 
 
 def _option(name: str) -> inspect.Parameter:

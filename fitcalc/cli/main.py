@@ -33,6 +33,8 @@ COMMANDS = {
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""
+BARE = {"--plot": "terminal"}
+"""Options whose value may be left out, and what it is then."""
 UNCALIBRATED = {"models", "calibrate"}
 """Commands that take nobody's own coefficients."""
 
@@ -103,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     asked = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        code = build(asked)(args=list(arguments), prog_name="fitcalc", standalone_mode=False)
+        code = build(asked)(args=_filled(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if os.environ.get("FITCALC_DEBUG"):
@@ -112,6 +114,21 @@ def run(arguments: Sequence[str]) -> int:
         if said:
             print(said, file=sys.stderr)  # noqa: T201
     return code if isinstance(code, int) else 0
+
+
+def _filled(arguments: Sequence[str]) -> list[str]:
+    """Write out values that may be left out.
+
+    Examples:
+        >>> _filled(["simulate", "--plot", "--json"])
+        ['simulate', '--plot', 'terminal', '--json']
+    """
+    filled: list[str] = []
+    for word, after in zip(arguments, [*arguments[1:], "-"], strict=True):
+        filled.append(word)
+        if word in BARE and after.startswith("-"):
+            filled.append(BARE[word])
+    return filled
 
 
 def _end(error: BaseException) -> tuple[str, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import FrameType
 
 
 @contextmanager
@@ -55,3 +57,34 @@ def counted(words: str) -> Iterator[Callable[[int, int], None] | None]:
 
     with bar:
         yield tell
+
+
+@contextmanager
+def requests_progress(*, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show requests that have ended, their rate and the time left; Ctrl-C stops the count.
+
+    The first Ctrl-C lets the next report raise ``Stopped``, so that what is known can be told; a
+    second one ends the process as ever.
+    """
+    from fitcalc.simulation.progress import Stopped
+
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with counted("simulating requests") if shown else nullcontext() as bar:
+
+            def told(ended: int, total: int) -> None:
+                if bar is not None:
+                    bar(ended, total)
+                if stopped:
+                    raise Stopped
+
+            yield told
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -10,6 +10,7 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
 from fitcalc.planning.bottleneck import time_shares
+from fitcalc.planning.requests import DEFAULT_REQUESTS
 from fitcalc.planning.server import (
     beyond_length,
     closed_form,
@@ -19,7 +20,7 @@ from fitcalc.planning.server import (
     step_of,
 )
 from fitcalc.planning.setup import ModelName, Setup
-from fitcalc.planning.simulated import DEFAULT_REQUESTS, records_of
+from fitcalc.planning.simulated import records_of
 from fitcalc.simulation.report import simulation
 
 METHODS = ("auto", "closed_form", "simulation")

@@ -13,7 +13,8 @@ from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.predict import FILLS
 from fitcalc.planning.server import interval_of
 from fitcalc.planning.simulated import records_of
-from fitcalc.simulation.report import is_stable, percentiles, quantiles
+from fitcalc.simulation.quantiles import percentiles, quantiles
+from fitcalc.simulation.stability import is_stable
 from fitcalc.units import MICRO, MILLI, Array
 
 SEED = 0

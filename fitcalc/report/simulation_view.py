@@ -1,22 +1,20 @@
-"""A simulation on a terminal, over time, and its requests as a CSV."""
+"""A simulation on a terminal, and over time."""
 
 from __future__ import annotations
-
-import csv
-from pathlib import Path
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fitcalc.errors import InvalidValue
+from fitcalc.report.fleet_view import fleet_lines
 from fitcalc.report.parts import NARROW, latency_table
 from fitcalc.report.words import count, number
 from fitcalc.simulation.batching import Batching, BatchingRun
 from fitcalc.simulation.over_time import over_time
-from fitcalc.simulation.records import COLUMNS, Records
-from fitcalc.simulation.report import Simulation, percentiles
+from fitcalc.simulation.quantiles import percentiles
+from fitcalc.simulation.records import Records
+from fitcalc.simulation.report import Simulation
 from fitcalc.units import Array
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -44,9 +42,10 @@ def simulation_view(seen: Simulation, *, narrow: bool) -> Group:
         lines.append(Text(f"{100 * seen.slo_met:.1f} % kept the promise: {good} good req/s."))
     if seen.classes:
         lines.append(classes_table(seen))
-    if seen.replicas > 1:
-        busy = ", ".join(f"{100 * share:.0f} %" for share in seen.utilization_by_replica)
-        lines.append(Text(f"Busy, server by server: {busy}."))
+    lines += fleet_lines(seen, narrow=narrow)
+    if seen.unfinished:
+        cut = f"Stopped early: {count(seen.unfinished, 'request')} more had not ended; rates are"
+        lines.append(Text(f"{cut} of those that had.", style="yellow"))
     if seen.refused:
         refused = count(seen.refused, "request")
         lines.append(Text(f"{refused} longer than max_model_len would be refused.", style="yellow"))
@@ -93,6 +92,20 @@ def over_time_view(seen: Records, width: int) -> Table:
     return table
 
 
+def context_view(seen: Simulation, width: int) -> Table:
+    """Show how fast a server decodes at each context."""
+    table = Table(title="Decode-only steps by mean context", title_justify="left", box=None)
+    for name in ("context", "tokens/s of a server", "tokens"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    most = max((one.output_tokens_per_s for one in seen.decode_by_context), default=1.0)
+    for one in seen.decode_by_context:
+        bar = _BARS[-1] * round(max(8, min(40, width - 50)) * one.output_tokens_per_s / most)
+        rate = number(one.output_tokens_per_s)
+        table.add_row(f"{one.context_tokens:,}+", rate, f"{one.output_tokens:,}", bar)
+    return table
+
+
 def bars(values: Array) -> str:
     """Draw values as bars, the largest full.
 
@@ -124,20 +137,3 @@ def batching_view(runs: dict[Batching, BatchingRun], width: int) -> Table:
             row += [f"{run.computed_tokens:,}", f"{100 * run.waste:.0f} %", number(rate)]
         table.add_row(*row)
     return table
-
-
-def write_records(seen: Records, path: Path) -> None:
-    """Write one row a request as CSV.
-
-    Raises:
-        InvalidValue: the file cannot be written.
-    """
-    columns = [np.asarray(getattr(seen, name)).tolist() for name in COLUMNS]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(zip(*columns, strict=True))
-    except OSError as error:
-        fix = f"the file cannot be written: {error.strerror}"
-        raise InvalidValue("records", path, fix) from None

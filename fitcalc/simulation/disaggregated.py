@@ -2,8 +2,8 @@
 
 A request runs on the prefill pool until its first token; its KV cache crosses the link of the
 prefill replica, one request at a time; the decode pool computes the last prompt token again,
-which gives the first token that the client sees (vLLM's KV connectors: a remote hit leaves one
-token to compute).
+which gives the first token that the client sees (vLLM's KV connectors leave one token to compute:
+vllm/v1/core/sched/scheduler.py, ``_update_waiting_for_remote_kv``).
 """
 
 from __future__ import annotations
@@ -16,92 +16,125 @@ import numpy as np
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.simulation.fleet import Replica, simulate_fleet
+from fitcalc.simulation.progress import Progress, Stopped
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.routers import Router
 from fitcalc.units import Array
 
 
-@dataclass(frozen=True, slots=True)
-class KvLink:
-    """The way of the KV cache from a prefill replica to the decode pool.
-
-    Attributes:
-        name: What it is, for the report.
-        bandwidth: Of one prefill replica, one way. [B/s]
-        latency_s: Before the first byte. [s]
-        bytes_per_token: KV bytes of a token, all ranks together. [B]
-    """
-
-    name: str
-    bandwidth: float
-    latency_s: float
-    bytes_per_token: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Disaggregated:
-    """What the clients and the two pools saw.
+    """What the clients and the two pools saw, of the requests that ended.
 
     Attributes:
         clients: Requests end to end; its servers are those of the decode pool.
         prefill: The prefill pool's part: its "finish" is its only token.
-        handover_s: From there until the KV cache has arrived. [s]
+        decode: The decode pool's part, which begins as a KV cache arrives.
+        handover_s: From the one to the other. [s]
     """
 
     clients: Records
     prefill: Records
+    decode: Records
     handover_s: Array
 
 
 def simulate_disaggregated(
     prefill: Sequence[Replica],
     decode: Sequence[Replica],
-    link: KvLink,
     trace: Trace,
+    sending_s: Sequence[Array],
     *,
+    prefix_hit: float = 0.0,
+    prefix_tokens: int = 0,
     router: str = Router.LEAST_REQUESTS,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Disaggregated:
     """Serve an open loop by a prefill pool and a decode pool.
 
     Args:
         prefill: Replicas that compute prompts.
         decode: Replicas that make tokens.
-        link: How KV caches get there.
         trace: The requests.
+        sending_s: For each prefill replica, how long each request's KV cache is on the link. [s]
+        prefix_hit: As in ``simulate_fleet``, for prefill.
+        prefix_tokens: As in ``simulate_fleet``, for prefill.
         router: How requests are spread over either pool.
         seed: Of a random router.
+        progress: Told of requests that leave either pool; where it raises ``Stopped`` those that
+            have left both are all.
 
     Raises:
-        InvalidValue: a pool is empty, or the link carries nothing.
+        InvalidValue: a pool is empty.
+        Stopped: nobody has left the prefill pool.
     """
     if not (prefill and decode):
         raise InvalidValue("prefill and decode", "no replica", "give each pool a replica")
-    if not (link.bandwidth > 0 and link.latency_s >= 0 and link.bytes_per_token >= 0):
-        raise InvalidValue("link", link.name, "give it a bandwidth above 0 and no negative size")
+    count = len(trace)
+    told = None if progress is None else _Halves(progress)
     one_token = replace(trace, osl=np.ones_like(trace.osl))
-    first = simulate_fleet(prefill, one_token, router=router, seed=seed)
-    isl = trace.isl.astype(np.float64)
-    sent = link.bytes_per_token * isl / link.bandwidth + link.latency_s
+    first = simulate_fleet(
+        prefill,
+        one_token,
+        prefix_hit=prefix_hit,
+        prefix_tokens=prefix_tokens,
+        router=router,
+        seed=seed,
+        progress=told,
+    )
+    if first.served is not None:
+        raise Stopped
+    sent = np.stack(sending_s)[first.replica, np.arange(count)]
     arrived = _through(first.finish_s, sent, first.replica)
     order = np.argsort(arrived, kind="stable")
-    moved = replace(trace.part(order), arrival_s=arrived[order], hash_ids=None)
+    if told is not None:
+        told.before = count
     second = simulate_fleet(
         decode,
-        moved,
+        _moved(trace, order, arrived),
         router=router,
         seed=seed,
         computed_elsewhere=True,
+        progress=told,
     )
-    back = np.argsort(order)
+    served = order if second.served is None else order[second.served]
+    back = np.argsort(served, kind="stable")
+    served, second = served[back], replace(second.part(back), served=None)
+    first = first.part(served)
     clients = replace(
-        second.part(back),
-        arrival_s=trace.arrival_s,
+        second,
+        arrival_s=first.arrival_s,
         frontend_s=first.frontend_s,
         scheduled_s=first.scheduled_s,
         cached_tokens=first.cached_tokens,
+        served=None if len(served) == count else served,
     )
-    return Disaggregated(clients, first, arrived - first.finish_s)
+    return Disaggregated(clients, first, second, arrived[served] - first.finish_s)
+
+
+def _moved(trace: Trace, order: Tokens, arrived_s: Array) -> Trace:
+    """Return the requests as they reach the decode pool, with KV that no hash is needed for."""
+    return replace(
+        trace,
+        arrival_s=arrived_s[order],
+        isl=trace.isl[order],
+        osl=trace.osl[order],
+        hash_ids=None,
+        priority=None if trace.priority is None else trace.priority[order],
+        session=None if trace.session is None else trace.session[order],
+        kind=None if trace.kind is None else trace.kind[order],
+    )
+
+
+class _Halves:
+    """Tells of two pools as of one: each request leaves both."""
+
+    def __init__(self, told: Progress) -> None:
+        self._told, self.before = told, 0
+
+    def __call__(self, ended: int, total: int) -> None:
+        self._told((self.before + ended) // 2, total)
 
 
 def _through(ready_s: Array, lasting_s: Array, sender: Tokens) -> Array:

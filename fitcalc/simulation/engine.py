@@ -27,7 +27,8 @@ from fitcalc.simulation.scheduler import Scheduler
 from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.simulation.timeline import Steps, Timeline
 
-Progress = Callable[[float], None]
+_REPORTS = 200
+"""Times that an engine reports what it has ended. [1]"""
 
 
 class Engine:
@@ -57,7 +58,7 @@ class Engine:
         keep_steps: bool = True,
         warm: bool = False,
         law: StepLaw | None = None,
-        progress: Progress | None = None,
+        ended: Callable[[int], None] | None = None,
     ) -> None:
         """Check that every request can be served alone, and start idle at 0 s.
 
@@ -73,7 +74,7 @@ class Engine:
             keep_steps: Whether ``timeline`` keeps the rows of steps.
             warm: Whether the first request's prompt has been served before.
             law: Tables of ``model``, where they are written already.
-            progress: Told the share of requests that have ended.
+            ended: Told how many more requests have ended.
 
         Raises:
             InvalidValue: the settings make no sense, or a request can never run.
@@ -83,8 +84,8 @@ class Engine:
         self.arrivals = arrivals
         self.watched = False
         self.ends: deque[float] = deque()
-        self._skip, self._progress = skip, progress
-        self._ended = 0
+        self._skip, self._told = skip, ended
+        self._ended, self._chunk = 0, max(1, len(trace) // _REPORTS)
         self._ahead = settings.async_scheduling
         if computed_elsewhere:
             hits = (trace.isl - 1).tolist()
@@ -237,9 +238,9 @@ class Engine:
             if self.watched:
                 self.ends.append(end_s)
             self._ended += 1
-            count = len(self.requests.isl)
-            if self._progress is not None and self._ended % max(1, count // 100) == 0:
-                self._progress(self._ended / count)
+        if self._told is not None and self._ended >= self._chunk:
+            ended, self._ended = self._ended, 0
+            self._told(ended)
 
     def _note_stall(self, request: int) -> None:
         self._stalled_s.setdefault(request, self.timeline.now_s)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from fitcalc.errors import InvalidValue, UnknownName
+from fitcalc.inputs.fleet import Outage
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.physics.step import StepTimes
 from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop, TimedLoop
-from fitcalc.simulation.engine import Engine, Progress, law_of
+from fitcalc.simulation.engine import Engine, law_of
 from fitcalc.simulation.law import StepLaw
-from fitcalc.simulation.records import Records, merged, records
-from fitcalc.simulation.routed import Fleet, Outage
+from fitcalc.simulation.progress import Progress, Stopped, Tally
+from fitcalc.simulation.records import Records, ended, merged, records
+from fitcalc.simulation.routed import Fleet
 from fitcalc.simulation.routers import BLIND, Chooser, Router
 from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.units import Array
 
-__all__ = ["Outage", "Replica", "Router", "simulate_fleet", "simulate_requests"]
+__all__ = ["Replica", "Router", "simulate_fleet", "simulate_requests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def simulate_requests(
         frontend_delays: As in ``simulate_fleet``.
         tokenized_in_turn: As in ``simulate_fleet``.
         skip: Whether to pass many steps at once; the answer is the same.
-        progress: Told the share of requests that have ended, of each replica in turn.
+        progress: Told how many requests have ended; where it raises ``Stopped`` they are all.
 
     Raises:
         InvalidValue: a setting makes no sense, or a request can never run.
@@ -134,27 +137,22 @@ def simulate_fleet(
             each other in the front end, whose time beyond that of an empty prompt is tokenizing.
         computed_elsewhere: Whether prompts come with their KV: all but the last token.
         skip: Whether to pass many steps at once; the answer is the same.
-        progress: Told the share of requests that have ended, of each replica in turn.
+        progress: Told how many requests have ended; where it raises ``Stopped`` they are all.
 
     Raises:
         InvalidValue: a setting makes no sense, or a request can never run.
         UnknownName: no such router.
     """
-    if router not in set(Router):
-        raise UnknownName("router", router, Router)
-    if concurrency is not None and concurrency < 1:
-        raise InvalidValue("concurrency", concurrency, "give a whole number above 0")
+    _check(router, concurrency, outages)
     count, replicas, closed = len(trace), len(fleet), concurrency is not None
-    model = fleet[0].model
-    outside = np.broadcast_to(model.frontend_s(trace.isl.astype(np.float64)), count)
-    frontend = np.array(outside, dtype=np.float64)
-    if computed_elsewhere:
-        frontend = np.zeros(count)
-    if concurrency is not None and tokenized_in_turn and not paced:
-        tokenizing = frontend - np.asarray(model.frontend_s(0.0))
-        frontend += tokenizing_waits(tokenizing[:concurrency], count, replicas)
+    frontend = np.zeros(count)
+    if not computed_elsewhere:
+        in_turn = concurrency if tokenized_in_turn and not paced else None
+        frontend = _frontend_s(fleet[0].model, trace, in_turn, replicas)
     delays = frontend if frontend_delays else np.zeros(count)
     laws: dict[int, StepLaw] = {}
+    tally = None if progress is None else Tally(count, progress).add
+    warm = set(range(min(warmups, replicas)))
 
     def engine(replica: int, part: Trace, loop: OpenLoop) -> Engine:
         one = fleet[replica]
@@ -170,30 +168,61 @@ def simulate_fleet(
             computed_elsewhere=computed_elsewhere,
             skip=skip,
             keep_steps=False,
-            warm=replica < warmups,
+            warm=replica in warm,
             law=laws[id(one)],
-            progress=progress,
+            ended=tally,
         )
 
     chooser = Chooser(Router.ROUND_ROBIN if closed else router, trace, replicas, seed)
     if not closed and (outages or (router not in BLIND and replicas > 1)):
         together = Fleet(engine, chooser, trace, replicas)
-        together.serve(trace.arrival_s + delays, outages)
+        warm.clear()  # who comes back after a failure holds nothing
+        with suppress(Stopped):
+            together.serve(trace.arrival_s + delays, outages)
         return together.records(frontend, delays=frontend_delays)
     everyone = list(range(replicas))
     chosen = np.array([chooser.choose(i, 0.0, (), everyone) for i in range(count)])
     parts: list[Records] = []
     positions: list[Tokens] = []
-    for replica in range(replicas):
-        mine = np.flatnonzero(chosen == replica)
-        part = trace.part(mine) if replicas > 1 and len(mine) else trace
-        clients = None if concurrency is None else _clients(concurrency, replicas, replica)
-        one = engine(replica, part, _loop(part, delays[mine], clients, paced=paced))
-        one.run()
-        served = np.arange(len(mine))
-        parts.append(records(one, part, frontend[mine], served, delays=frontend_delays))
-        positions.append(mine)
-    return parts[0] if replicas == 1 else merged(parts, positions)
+    with suppress(Stopped):
+        for replica in range(replicas):
+            mine = np.flatnonzero(chosen == replica)
+            part = trace.part(mine) if replicas > 1 and len(mine) else trace
+            clients = None if concurrency is None else _clients(concurrency, replicas, replica)
+            one = engine(replica, part, _loop(part, delays[mine], clients, paced=paced))
+            try:
+                one.run()
+            finally:  # what has ended counts, also where somebody has seen enough
+                served = ended(one)
+                parts.append(records(one, part, frontend[mine], served, delays=frontend_delays))
+                positions.append(mine[served])
+    return parts[0] if replicas == 1 and len(served) == count else merged(parts, positions, count)
+
+
+def _check(router: str, concurrency: int | None, outages: Sequence[Outage]) -> None:
+    """Refuse what no fleet does.
+
+    Raises:
+        InvalidValue: a loop of nobody, or one beside outages.
+        UnknownName: no such router.
+    """
+    if router not in set(Router):
+        raise UnknownName("router", router, Router)
+    if concurrency is not None and concurrency < 1:
+        raise InvalidValue("concurrency", concurrency, "give a whole number above 0")
+    if outages and concurrency is not None:
+        fix = "give requests that come by the clock; clients in a loop keep to their server"
+        raise InvalidValue("outages", len(outages), fix)
+
+
+def _frontend_s(model: StepTimes, trace: Trace, in_turn: int | None, replicas: int) -> Array:
+    """Time of each request outside the engine; the first ``in_turn`` wait for each other. [s]"""
+    outside = model.frontend_s(trace.isl.astype(np.float64))
+    frontend: Array = np.array(np.broadcast_to(outside, len(trace)), dtype=np.float64)
+    if in_turn is not None:
+        tokenizing = frontend - np.asarray(model.frontend_s(0.0))
+        frontend += tokenizing_waits(tokenizing[:in_turn], len(trace), replicas)
+    return frontend
 
 
 def _clients(concurrency: int, replicas: int, replica: int) -> int:

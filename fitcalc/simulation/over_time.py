@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 
 import numpy as np
 
+from fitcalc.answers import Row
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.series import COLUMNS, Series
 from fitcalc.units import Array
@@ -35,6 +36,25 @@ class OverTime:
     output_tokens: Array
     preemptions: Array
     busy: Array
+
+
+class Course(Row):
+    """The same as an answer has it: fields as in ``OverTime``."""
+
+    time_s: tuple[float, ...]
+    arrivals: tuple[float, ...]
+    queue: tuple[float, ...]
+    batch: tuple[float, ...]
+    kv_usage: tuple[float, ...]
+    output_tokens: tuple[float, ...]
+    preemptions: tuple[float, ...]
+    busy: tuple[float, ...]
+
+
+def course(seen: Records) -> Course:
+    """Bin what a simulation saw, as numbers for an answer."""
+    found = over_time(seen)
+    return Course(**{one.name: tuple(getattr(found, one.name).tolist()) for one in fields(found)})
 
 
 def over_time(seen: Records, bins: int = 60) -> OverTime:

@@ -71,6 +71,7 @@ class Records:
         servers: What each replica did.
         open_loop: Whether requests came by the clock.
         refused: Requests longer than the server accepts, which are not among these. [1]
+        served: Where these stand among the requests that were given; ``None`` = they are all.
     """
 
     arrival_s: Array
@@ -87,6 +88,7 @@ class Records:
     servers: tuple[Server, ...] = field(default=())
     open_loop: bool = True
     refused: int = 0
+    served: Tokens | None = None
 
     @property
     def replicas(self) -> int:
@@ -199,6 +201,11 @@ def records(
     )
 
 
+def ended(engine: Engine) -> Tokens:
+    """Requests whose last token an engine made."""
+    return np.flatnonzero(np.asarray(engine.requests.finish) >= 0)
+
+
 def server(engine: Engine, requests: int) -> Server:
     """Collect what a replica did for so many requests."""
     diary, blocks = engine.diary, engine.usable_blocks
@@ -233,14 +240,18 @@ def joined_server(old: Server, new: Server) -> Server:
     )
 
 
-def merged(parts: Sequence[Records], positions: Sequence[Tokens]) -> Records:
+def merged(
+    parts: Sequence[Records], positions: Sequence[Tokens], count: int | None = None
+) -> Records:
     """Put the records of several replicas into one.
 
     Args:
         parts: Records of each replica, none for one that served nobody.
         positions: For each, where its requests stand in the whole.
+        count: Requests of the whole, some of which may not have ended; ``None`` = these. [1]
     """
-    order = np.argsort(np.concatenate(positions), kind="stable")
+    where = np.concatenate(positions)
+    order = np.argsort(where, kind="stable")
     whole: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])[order]
         for name in COLUMNS
@@ -253,4 +264,5 @@ def merged(parts: Sequence[Records], positions: Sequence[Tokens]) -> Records:
         replica=who,
         gaps=merged_gaps([part.gaps for part in parts]),
         servers=tuple(one for part in parts for one in part.servers),
+        served=None if count in (None, len(where)) else where[order],
     )

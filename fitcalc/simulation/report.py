@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +10,12 @@ from numpy.typing import NDArray
 from fitcalc.answers import Bottleneck, Calibrated, Interval, Percentiles, Prediction, Row
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
+from fitcalc.simulation.over_time import Course, course
+from fitcalc.simulation.quantiles import percentiles
 from fitcalc.simulation.records import Records
-from fitcalc.units import MILLI, Array
+from fitcalc.simulation.servers import Label, ServerSeen, servers_seen
+from fitcalc.simulation.stability import is_stable
+from fitcalc.units import MILLI
 
 
 class ClassFelt(Row):
@@ -27,6 +30,17 @@ class ClassFelt(Row):
     slo_met: float | None = None
 
 
+class DecodeAt(Row):
+    """Decode-only steps whose mean context was from ``context_tokens`` to below twice that.
+
+    ``output_tokens_per_s`` is the rate of one engine while it made such steps.
+    """
+
+    context_tokens: int
+    output_tokens: int
+    output_tokens_per_s: float
+
+
 class Simulation(Row):
     """What the users of all replicas felt. Latencies in ms, over all requests.
 
@@ -34,8 +48,14 @@ class Simulation(Row):
     time means of one replica; ``utilization`` share of the time in steps; ``cached_share`` prompt
     tokens from the prefix cache; ``slo_met`` share of the requests within the SLO,
     ``goodput_requests_per_s`` their rate; ``refused`` requests too long for the server;
-    ``skipped`` rows of the file passed over; ``classes`` each class of a mix by itself; ``notes``
-    what the answer leaves out; the other fields as in ``Prediction``, rates of all replicas.
+    ``unfinished`` requests whose end was not awaited; ``skipped`` rows of the file passed over;
+    ``classes`` each class of a mix by itself; ``notes`` what the answer leaves out; ``servers``
+    each engine by itself; ``over_time`` means over bins of time; the other fields as in
+    ``Prediction``, rates of all replicas.
+
+    Where prefill and decode are apart, ``servers`` and the state are those of the decode pool,
+    ``prefill_servers`` the others; ``handover_ms`` is from the end of prefill until the KV cache
+    has crossed ``kv_link``, and ``queue_ms`` the prefill pool's.
     """
 
     stable: bool
@@ -63,7 +83,14 @@ class Simulation(Row):
     refused: int = 0
     skipped: int = 0
     classes: tuple[ClassFelt, ...] = ()
+    unfinished: int = 0
     notes: tuple[str, ...] = ()
+    servers: tuple[ServerSeen, ...] = ()
+    prefill_servers: tuple[ServerSeen, ...] = ()
+    handover_ms: Percentiles | None = None
+    kv_link: str | None = None
+    decode_by_context: tuple[DecodeAt, ...] = ()
+    over_time: Course | None = None
 
     def prediction(
         self,
@@ -97,7 +124,12 @@ class Simulation(Row):
 
 
 def simulation(
-    seen: Records, *, seed: int = 0, slo: Slo | None = None, trace: Trace | None = None
+    seen: Records,
+    *,
+    seed: int = 0,
+    slo: Slo | None = None,
+    trace: Trace | None = None,
+    labels: Sequence[Label] | None = None,
 ) -> Simulation:
     """Summarise records as ``vllm bench serve`` does: means and percentiles over all requests.
 
@@ -106,6 +138,7 @@ def simulation(
         seed: The seed that drew the requests, for the answer to name.
         slo: What counts as good; ``None`` = not asked.
         trace: The requests, which may be of several classes.
+        labels: The engines, to tell each by itself and all over time; ``None`` = not asked.
     """
     duration = seen.duration_s
     good = None if slo is None else good_requests(seen, slo)
@@ -136,6 +169,20 @@ def simulation(
         refused=seen.refused,
         skipped=trace.skipped if trace else 0,
         classes=_by_class(seen, trace, slo) if trace else (),
+        unfinished=len(trace) - len(seen.isl) if trace else 0,
+        servers=() if labels is None else servers_seen(seen, labels),
+        decode_by_context=() if labels is None else _by_context(seen),
+        over_time=None if labels is None else course(seen),
+    )
+
+
+def _by_context(seen: Records) -> tuple[DecodeAt, ...]:
+    tokens = np.sum([one.decoded for one in seen.servers], axis=0)
+    times_s = np.sum([one.decoded_s for one in seen.servers], axis=0)
+    return tuple(
+        DecodeAt(context_tokens=1 << at, output_tokens=int(made), output_tokens_per_s=made / spent)
+        for at, (made, spent) in enumerate(zip(tokens, times_s, strict=True))
+        if made > 0
     )
 
 
@@ -143,9 +190,10 @@ def _by_class(seen: Records, trace: Trace, slo: Slo | None) -> tuple[ClassFelt, 
     """Summarise each class of a mix that has a request; gaps are not known by class."""
     if trace.kind is None:
         return ()
+    kinds = trace.kind if seen.served is None else trace.kind[seen.served]
     found: list[ClassFelt] = []
     for number, name in enumerate(trace.kind_names):
-        part = seen.part(np.flatnonzero(trace.kind == number))
+        part = seen.part(np.flatnonzero(kinds == number))
         if not len(part.isl):
             continue
         one = ClassFelt(
@@ -176,101 +224,3 @@ def good_requests(seen: Records, slo: Slo) -> NDArray[np.bool_]:
         if bound_ms is not None:
             kept &= times_s <= bound_ms * MILLI
     return kept
-
-
-def p99_spread(times_s: Array) -> float:
-    """Half the 95 % interval of a p99 over the p99, from the p99s of twenty parts in a row. [1]
-
-    Examples:
-        >>> p99_spread(np.ones(4000))
-        0.0
-    """
-    parts = np.array_split(times_s, _PARTS)
-    if len(parts[-1]) < _PARTS:
-        return math.inf
-    found = np.array([np.percentile(part, 99) for part in parts])
-    return float(_NORMAL_95 * found.std(ddof=1) / math.sqrt(_PARTS) / found.mean())
-
-
-def percentiles(values_s: Array, counts: Array | None = None) -> Percentiles:
-    """Mean and percentiles of times, each felt ``counts`` times. [s] -> [ms]
-
-    Between two felt times the percentile is a straight line, as numpy.percentile has it on the
-    values written out. Zeros where there is no value.
-
-    Examples:
-        >>> percentiles(np.array([0.001, 0.003]), np.array([3.0, 1.0])).mean
-        1.5
-    """
-    if counts is None:
-        if not len(values_s):
-            return Percentiles(mean=0.0, p50=0.0, p90=0.0, p95=0.0, p99=0.0)
-        found = np.percentile(values_s, (50, 90, 95, 99)) / MILLI
-        p50, p90, p95, p99 = map(float, found)
-        mean = float(values_s.mean()) / MILLI
-        return Percentiles(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
-    if not counts.any():
-        return Percentiles(mean=0.0, p50=0.0, p90=0.0, p95=0.0, p99=0.0)
-    p50, p90, p95, p99 = map(float, quantiles(values_s, (0.50, 0.90, 0.95, 0.99), counts) / MILLI)
-    mean = float(np.average(values_s, weights=counts)) / MILLI
-    return Percentiles(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
-
-
-def quantiles(values: Array, shares: Sequence[float], counts: Array | None = None) -> Array:
-    """Values that shares of all keep, each felt ``counts`` times; zeros where there is none.
-
-    Examples:
-        >>> quantiles(np.array([3.0, 1.0]), (0.5, 1.0), np.array([1.0, 3.0])).tolist()
-        [1.0, 3.0]
-    """
-    if counts is None:
-        return np.quantile(values, shares) if len(values) else np.zeros(len(shares))
-    felt = counts > 0
-    values, counts = values[felt], counts[felt]
-    if not len(values):
-        return np.zeros(len(shares))
-    order = np.argsort(values, kind="stable")
-    values, cumulative = values[order], np.cumsum(counts[order])
-    rank = np.asarray(shares) * (float(cumulative[-1]) - 1.0)
-    low = np.searchsorted(cumulative, np.floor(rank), side="right")
-    high = np.searchsorted(cumulative, np.ceil(rank), side="right")
-    result: Array = values[low] + (values[high] - values[low]) * (rank - np.floor(rank))
-    return result
-
-
-_PARTS, _NORMAL_95 = 20, 1.96
-_GROWTH = 0.02
-"""Share of the later half's arrivals that may stay behind in a stable run. [1]"""
-_DEVIATIONS = 3.0
-"""Standard deviations by which the number in the system may drift besides."""
-
-_FILLING = 6.0
-"""Mean E2E times in which a batch fills. [1]"""
-
-
-def is_stable(seen: Records) -> bool:
-    """Whether the service kept up with an open loop's requests; a closed loop always does.
-
-    The number in the system (sent, not ended) is taken in the middle and at the end of the
-    arrivals. It must not grow by more than 2 % of the requests sent in between plus three standard
-    deviations of a Poisson count. Where a half is shorter than six mean E2E of the requests sent
-    in the first, batches are still filling: then no more than that may wait for their first step.
-    """
-    if not seen.open_loop:
-        return True
-    first, last = float(seen.arrival_s.min()), float(seen.arrival_s.max())
-    if first == last:  # all at once: there is no rate to keep up with
-        return True
-    middle = (first + last) / 2.0
-    early = seen.arrival_s <= middle
-
-    def inside(time_s: float, left_s: Array) -> int:
-        return int(((seen.arrival_s <= time_s) & (left_s > time_s)).sum())
-
-    before = inside(middle, seen.finish_s)
-    allowed = _GROWTH * int((~early).sum()) + _DEVIATIONS * math.sqrt(before + 1.0)
-    if middle - first < _FILLING * float(seen.e2e_s[early].mean()):
-        reached = seen.arrival_s + seen.frontend_s
-        waiting = (seen.arrival_s <= last) & (seen.scheduled_s - reached > 0)
-        return int((waiting & (seen.scheduled_s > last)).sum()) <= allowed
-    return inside(last, seen.finish_s) - before <= allowed

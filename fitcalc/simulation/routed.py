@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 
 from fitcalc.errors import InvalidValue
+from fitcalc.inputs.fleet import Outage
 from fitcalc.inputs.trace import Tokens, Trace
 from fitcalc.simulation.arrivals import OpenLoop
 from fitcalc.simulation.engine import Engine
-from fitcalc.simulation.records import Records, joined_server, merged, records
+from fitcalc.simulation.records import Records, ended, joined_server, merged, records
 from fitcalc.simulation.routers import Chooser
 from fitcalc.units import Array
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """A replica that fails and comes back, with nothing in its memory.
-
-    Attributes:
-        replica: Which one, from 0.
-        start_s: When it fails; its requests are sent again, elsewhere. [s]
-        end_s: When it takes requests again. [s]
-    """
-
-    replica: int
-    start_s: float
-    end_s: float = inf
 
 
 class Fleet:
@@ -66,10 +52,8 @@ class Fleet:
         """
         order = np.argsort(times_s, kind="stable").tolist()
         self._events = [(float(times_s[request]), _SENT, request) for request in order]
+        _check(outages, len(self._engines))
         for outage in outages:
-            if outage.replica not in self._up or outage.end_s <= outage.start_s:
-                fix = f"give a replica below {len(self._engines)} and an end after the start"
-                raise InvalidValue("outages", outage, fix)
             heapq.heappush(self._events, (outage.start_s, _FAILS, outage.replica))
             if outage.end_s < inf:
                 heapq.heappush(self._events, (outage.end_s, _RETURNS, outage.replica))
@@ -89,11 +73,12 @@ class Fleet:
         parts: list[Records] = []
         positions: list[Tokens] = []
         for replica, engine in enumerate(self._engines):
-            mine = np.flatnonzero(self._chosen == replica)
+            done = np.asarray(engine.requests.finish) >= 0
+            mine = np.flatnonzero((self._chosen == replica) & done)
             part = records(engine, self._trace, frontend, mine, delays=delays)
             for which, before in self._gone:
                 if which == replica:
-                    served = _served(before)
+                    served = ended(before)
                     past = records(before, self._trace, frontend, served, delays=delays)
                     both = [np.arange(len(served)), np.arange(len(mine)) + len(served)]
                     joined = merged([past, part], both)
@@ -101,7 +86,7 @@ class Fleet:
                     mine = np.concatenate((served, mine))
             parts.append(part)
             positions.append(mine)
-        return merged(parts, positions)
+        return merged(parts, positions, len(self._trace))
 
     def _start(self, replica: int) -> Engine:
         engine = self._make(replica, self._trace, OpenLoop())
@@ -141,6 +126,17 @@ class Fleet:
 _FAILS, _RETURNS, _SENT = -1, 0, 1
 
 
-def _served(engine: Engine) -> Tokens:
-    """Requests that a replica ended."""
-    return np.flatnonzero(np.asarray(engine.requests.finish) >= 0)
+def _check(outages: Sequence[Outage], replicas: int) -> None:
+    """Refuse outages of nobody, and of a replica that is down.
+
+    Raises:
+        InvalidValue: it names the outage.
+    """
+    down_until = [0.0] * replicas
+    for outage in sorted(outages, key=lambda one: one.start_s):
+        shown = f"{outage.replica}@{outage.start_s:g}s-{outage.end_s:g}s"
+        if outage.replica >= replicas:
+            raise InvalidValue("outages", shown, f"give a replica from 0 to {replicas - 1}")
+        if outage.start_s < down_until[outage.replica]:
+            raise InvalidValue("outages", shown, "let that replica return before it fails again")
+        down_until[outage.replica] = outage.end_s

@@ -12,8 +12,9 @@ from fitcalc.errors import InvalidValue, UnknownName
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.simulation.fleet import Router, simulate_requests
+from fitcalc.simulation.quantiles import percentiles
 from fitcalc.simulation.records import Records
-from fitcalc.simulation.report import percentiles, simulation
+from fitcalc.simulation.report import simulation
 from fitcalc.simulation.settings import SchedulerSettings
 from tests.simulation.laws import LinearLaw
 
@@ -166,11 +167,20 @@ def test_weighted_percentiles_are_numpys(pairs: list[tuple[float, int]]) -> None
 
 
 def test_progress_is_told() -> None:
-    told: list[float] = []
-    simulate_requests(LinearLaw(), chat(20, 500), CHAT, progress=told.append)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
-    assert len(told) == 100
+    told: list[int] = []
+    for router in (Router.ROUND_ROBIN, Router.LEAST_REQUESTS):
+        told.clear()
+        simulate_requests(
+            LinearLaw(),
+            chat(20, 500),
+            CHAT,
+            replicas=3,
+            router=router,
+            progress=lambda ended, _total: told.append(ended),
+        )
+        assert told == sorted(told)
+        assert 480 < told[-1] <= 500
+        assert len(told) > 100
 
 
 @pytest.mark.parametrize(

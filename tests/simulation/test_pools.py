@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from fitcalc.errors import InvalidValue
+from fitcalc.inputs.fleet import Outage
 from fitcalc.inputs.lengths import Lengths
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.simulation.batching import Batching, compare_batching
-from fitcalc.simulation.disaggregated import KvLink, simulate_disaggregated
-from fitcalc.simulation.fleet import Outage, Replica, Router, simulate_fleet, simulate_requests
+from fitcalc.simulation.disaggregated import simulate_disaggregated
+from fitcalc.simulation.fleet import Replica, Router, simulate_fleet, simulate_requests
 from fitcalc.simulation.settings import SchedulerSettings
 from tests.simulation.laws import LinearLaw
 
@@ -106,11 +107,10 @@ def test_when_every_replica_is_down_requests_wait() -> None:
 def test_a_lone_request_through_two_pools_by_hand() -> None:
     law = LinearLaw(frontend=0.05)
     trace = Trace(np.zeros(1), np.array([1000]), np.array([3]))
-    link = KvLink("100 Gbit/s", 12.5e9, 1e-3, 131072.0)
     pool = [Replica(law, CHAT)]
-    seen = simulate_disaggregated(pool, pool, link, trace)
-    prefill = float(law.frontend_s(1000.0)) + float(law.step_s(0, 0, 1000, 500_000.0, 1))
     handover = 1e-3 + 1000 * 131072.0 / 12.5e9
+    seen = simulate_disaggregated(pool, pool, trace, [np.array([handover])])
+    prefill = float(law.frontend_s(1000.0)) + float(law.step_s(0, 0, 1000, 500_000.0, 1))
     again = float(law.step_s(0, 0, 1, 999.5, 1))
     decodes = float(law.step_s(1, 1001) + law.step_s(1, 1002))
     assert seen.handover_s[0] == pytest.approx(handover)
@@ -121,7 +121,9 @@ def test_a_lone_request_through_two_pools_by_hand() -> None:
 def test_pools_keep_prompts_out_of_the_gaps() -> None:
     trace = chat(20, 1000)
     pool = [Replica(LinearLaw(), CHAT)]
-    apart = simulate_disaggregated(pool, pool, KvLink("fast", 50e9, 0.0, 131072.0), trace)
+    apart = simulate_disaggregated(
+        pool, pool, trace, [np.asarray(131072.0 / 50e9 * trace.isl, dtype=np.float64)]
+    )
     together = simulate_requests(LinearLaw(), trace, CHAT, replicas=2, router="least_requests")
     mean = {
         name: seen.gap_s @ seen.gap_count / seen.gap_count.sum()
@@ -130,7 +132,7 @@ def test_pools_keep_prompts_out_of_the_gaps() -> None:
     assert mean["apart"] < mean["together"]
     assert (apart.clients.finish_s >= apart.clients.first_token_s).all()
     with pytest.raises(InvalidValue, match="prefill and decode"):
-        simulate_disaggregated([], pool, KvLink("x", 1.0, 0.0, 1.0), trace)
+        simulate_disaggregated([], pool, trace, [])
 
 
 def test_ways_to_batch_side_by_side() -> None:

@@ -18,7 +18,7 @@ from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.simulated import run_simulation
-from fitcalc.simulation.fleet import simulate_requests
+from fitcalc.simulation.fleet import simulate_fleet
 from fitcalc.simulation.over_time import over_time
 from fitcalc.simulation.records import Records
 from fitcalc.simulation.settings import SchedulerSettings
@@ -138,10 +138,10 @@ def test_settings_of_the_scheduler_reach_it(
     seen: list[SchedulerSettings] = []
 
     def spy(*args: Any, **options: Any) -> Records:
-        seen.append(args[2])
-        return simulate_requests(*args, **options)
+        seen.append(args[0][0].settings)
+        return simulate_fleet(*args, **options)
 
-    monkeypatch.setattr("fitcalc.planning.simulated.simulate_requests", spy)
+    monkeypatch.setattr("fitcalc.planning.serving.simulate_fleet", spy)
     assert run(("simulate", *WHERE, *LOAD, "--json")) == 0
     assert run(("simulate", *WHERE, *LOAD, "--json", *words)) == 0
     plain, other = seen
