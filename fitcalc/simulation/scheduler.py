@@ -77,11 +77,21 @@ class Scheduler(Running):
         for request in batch.left_out:
             self._leave_out(request, slid=request in batch.slid)
         if not batch.decodes and not batch.chunks:
-            return None
+            return self._after_nothing(batch)
         self.step += 1
         if ran:
             self._last_prompt_step = self.step
         return batch
+
+    def _after_nothing(self, batch: Batch) -> Batch | None:
+        """Schedule again at once, as vLLM does, if the last ones to run lost their blocks."""
+        if not batch.preempted:
+            return None
+        self.step += 1
+        again = self.mix()
+        if again is not None:
+            again.preempted += batch.preempted
+        return again
 
     def _fits(self, request: int, budget: int, most: int, free: int, *, deferred: bool) -> bool:
         """Whether a waiting request may join beside what the step holds already."""

@@ -262,3 +262,27 @@ def test_skipping_changes_nothing_under_any_setting(
     counts, values = np.sort(fast.gap_s.repeat(fast.gap_count.astype(int))), slow.gap_s
     slowly = np.sort(values.repeat(slow.gap_count.astype(int)))
     np.testing.assert_allclose(counts, slowly, rtol=1e-9)
+
+
+def test_who_runs_alone_and_loses_its_blocks_runs_again_at_once() -> None:
+    trace = Trace(
+        np.zeros(12),
+        np.array([38, 25, 16, 52, 22, 7, 43, 22, 43, 43, 29, 27]),
+        np.array([34, 23, 2, 10, 25, 32, 1, 1, 1, 1, 1, 3]),
+    )
+    server = SchedulerSettings(
+        8,
+        120,
+        48,
+        block_size=4,
+        enable_chunked_prefill=False,
+        enable_prefix_caching=False,
+        long_prefill_token_threshold=7,
+        prefill_schedule_interval=5,
+    )
+    fast, slow = (
+        simulate_requests(LinearLaw(), trace, server, skip=skip) for skip in (True, False)
+    )
+    np.testing.assert_allclose(fast.finish_s, slow.finish_s, rtol=1e-9)
+    np.testing.assert_array_equal(fast.gap_count.sum(), trace.osl.sum() - 12)
+    assert fast.preemptions.sum() == fast.servers[0].series.sums[-1].sum() > 0
