@@ -28,8 +28,9 @@ class Question(Row):
             raise _sentence(type(self), error) from None
 
     def replace(self, **changes: object) -> Self:
-        """Return a copy with some fields changed, checked again."""
-        return type(self)(**{**dict(self), **changes})
+        """Return a copy with some fields changed, checked again; what nobody set stays unset."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **changes})
 
 
 def _sentence(asked: type[Question], error: ValidationError) -> InvalidValue:

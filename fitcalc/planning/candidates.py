@@ -29,17 +29,10 @@ from fitcalc.physics.splits import divisibility
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.weights import Card, Parallel, rank_weight_bytes
 from fitcalc.planning.choice import RejectedChoice
-from fitcalc.planning.setup import reach, same_checkpoint, unsupported
+from fitcalc.planning.kept import EVERYTHING, Tried
+from fitcalc.planning.setup import unsupported
 from fitcalc.units import GIB, Array
 
-TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
-PIPELINE_PARALLEL_SIZES = (2, 3, 4, 6, 8)
-TOKEN_BUDGETS: Array = np.array([1024.0, 2048.0, 4096.0, 8192.0, 16384.0])
-"""Values of max_num_batched_tokens that are tried. [tokens]"""
-SLOTS: Array = np.array([64.0, 256.0, 1024.0])
-"""Values of max_num_seqs that are tried. [1]"""
-FORMATS = ("bf16", "fp16", "fp8")
-"""Formats tried of a 16-bit checkpoint: as it is, or quantized while loading."""
 FEW_BIT_FORMATS = ("awq_int4", "nvfp4")
 """Formats that take another checkpoint."""
 KV_FORMATS = ("bf16", "fp8")
@@ -54,7 +47,9 @@ class Block:
         split: Tensor and pipeline parallelism.
         weight: Format of the weights.
         kv: Format of the KV cache.
-        engine: Settings that the rows share; its batch limits are the least that are tried.
+        asked: Settings that the rows share, as given.
+        engine: The same with nothing left open; its batch limits are the least that are tried.
+        tried: The batch limits that are tried.
         gpus: The GPUs that can start, one a row.
         layout: The KV cache's layout.
         kv_bytes: KV bytes of a rank at each token budget and number of slots; 0 where not even
@@ -65,7 +60,9 @@ class Block:
     split: Parallel
     weight: WeightFormat
     kv: KvFormat
+    asked: EngineArgs
     engine: ResolvedEngine
+    tried: Tried
     gpus: tuple[Gpu, ...]
     layout: KvLayout
     kv_bytes: Array
@@ -82,20 +79,7 @@ class Scope:
     kvs: tuple[KvFormat, ...]
     engine: EngineArgs
     max_gpus: int | None = None
-
-
-def weight_formats(model: LlmModel, wanted: Sequence[str] | None) -> tuple[WeightFormat, ...]:
-    """Return the formats to try: those asked for, else the checkpoint's own, else 16 bits and fp8.
-
-    Raises:
-        UnknownName: no such format.
-    """
-    if wanted:
-        found = (same_checkpoint(model, load_weight_format(name)) for name in wanted)
-        return tuple(dict.fromkeys(found))
-    if model.quantization is not None:
-        return (load_weight_format(model.quantization.format),)
-    return tuple(load_weight_format(name) for name in FORMATS)
+    tried: Tried = EVERYTHING
 
 
 def few_bit_formats() -> tuple[WeightFormat, ...]:
@@ -126,27 +110,19 @@ def candidates(scope: Scope) -> tuple[tuple[Block, ...], tuple[RejectedChoice, .
             able, refused = _able(scope, weight, kv)
             lost += refused
             started: set[str] = set()
-            for split in _splits():
+            for split in scope.tried.splits():
                 nodes = [
                     gpu
                     for gpu in able
                     if gpu.id not in (started if split.pp > 1 else ())
-                    and split.tp <= reach(gpu)
                     and split.tp * split.pp <= most
-                    and (split.pp == 1 or 1 < split.tp == min(gpu.gpus_per_node, 8))
+                    and scope.tried.allows(gpu, split)
                 ]
                 fresh, out = _blocks(scope, nodes, weight, kv, split)
                 blocks += fresh
                 lost += out
                 started |= {gpu.id for block in fresh for gpu in block.gpus}
     return tuple(blocks), tuple(lost)
-
-
-def _splits() -> list[Parallel]:
-    """Layouts in the order they are tried: one node first, then pipelines, the shortest first."""
-    inside = [Parallel(tp) for tp in TENSOR_PARALLEL_SIZES]
-    across = [Parallel(tp, pp) for pp in PIPELINE_PARALLEL_SIZES for tp in TENSOR_PARALLEL_SIZES]
-    return inside + across
 
 
 def _able(
@@ -223,15 +199,17 @@ def _block(
     scope: Scope, gpus: Sequence[Gpu], weight: WeightFormat, kv: KvFormat, split: Parallel
 ) -> tuple[Block | None, list[RejectedChoice]]:
     model, first = scope.model, gpus[0]
+    tried = scope.tried
     asked = scope.engine.replace(
-        tensor_parallel_size=split.tp,
-        pipeline_parallel_size=split.pp,
-        max_num_seqs=int(SLOTS[0]),
-        max_num_batched_tokens=int(TOKEN_BUDGETS[0]),
-    )
+        tensor_parallel_size=split.tp, pipeline_parallel_size=split.pp,
+        quantization=weight.id, kv_cache_dtype=kv.id,
+    )  # fmt: skip
     longest = model.max_position_embeddings
+    seats = tried.slots[0]
     engine = resolve(
-        asked,
+        asked.replace(
+            max_num_seqs=int(seats), max_num_batched_tokens=int(max(tried.tokens[0], seats))
+        ),
         first,
         longest=longest,
         weight_format=weight.id,
@@ -254,7 +232,7 @@ def _block(
         return None, lost
     step = step_model(model, kept, weight, kv, split, engine=engine, stacked=True)
     starts = np.where(room >= needed, room, 0.0)[fits]
-    return Block(split, weight, kv, engine, kept, layout, starts, step), lost
+    return Block(split, weight, kv, asked, engine, tried, kept, layout, starts, step), lost
 
 
 def _kv_bytes(  # noqa: PLR0917 - all that the budget depends on
@@ -269,20 +247,20 @@ def _kv_bytes(  # noqa: PLR0917 - all that the budget depends on
     """KV bytes of a rank at every token budget and number of slots. [B] (row, budget, slots)"""
     flat = gpu_columns(gpus, load_overheads())
     columns = GpuColumns(*(getattr(flat, f.name)[:, None, None] for f in fields(flat)))
-    slots = SLOTS[None, :]
-    tokens = np.maximum(TOKEN_BUDGETS[:, None], slots)
+    slots = np.array(scope.tried.slots)[None, :]
+    tokens = np.maximum(np.array(scope.tried.tokens)[:, None], slots)
     room = np.broadcast_to(
         kv_budget_bytes(
             scope.model, weight, engine, columns, stages, layout,
             max_num_batched_tokens=tokens[None], max_num_seqs=slots[None],
         ),
-        (len(gpus), len(TOKEN_BUDGETS), len(SLOTS)),
+        (len(gpus), *tokens.shape),
     )  # fmt: skip
     if not any(g.cache.kind in _WINDOWED for g in layout.groups):
         return room
     # Windows keep what is in flight besides: a larger token budget leaves room for fewer requests.
     out = room.copy()
-    for i, budget in enumerate(TOKEN_BUDGETS):
+    for i, budget in enumerate(tokens[:, 0]):
         wide = engine.replace(max_num_batched_tokens=int(budget))
         needed = needed_bytes(kv_layout(scope.model, wide, kv, gpus[0]))
         out[:, i, :] = np.where(room[:, i, :] >= needed, room[:, i, :], 0.0)

@@ -21,7 +21,8 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.kv_cache import kv_bytes_per_request
 from fitcalc.physics.stacked import gather, take
 from fitcalc.physics.step import StepModel
-from fitcalc.planning.candidates import SLOTS, TOKEN_BUDGETS, Block
+from fitcalc.planning.candidates import Block
+from fitcalc.planning.kept import Tried
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.latency import first_token
 from fitcalc.queueing.profile import NODES, Profile, profile
@@ -91,6 +92,11 @@ class Search:
         """Whether the load is clients in a loop."""
         return self.traffic.concurrency is not None
 
+    @property
+    def tried(self) -> Tried:
+        """The batch limits that are tried."""
+        return self.blocks[0].tried
+
     def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
         """Return the profile of candidates at their largest batch and token budget."""
         return profile(
@@ -120,8 +126,10 @@ def entries(search: Search) -> list[Entry]:
     server = profile(
         stack_of(search.blocks),
         search.traffic,
-        np.clip(np.concatenate(held), 1.0, SLOTS[-1]),
-        np.full(count, TOKEN_BUDGETS[-1]),
+        np.clip(
+            np.concatenate(held), 1.0, _seats(search.blocks[0], np.array(search.tried.slots))[-1]
+        ),
+        np.full(count, max(search.tried.tokens[-1], search.tried.slots[-1])),
         prefix_caching=search.prefix_caching,
         nodes=_COARSE,
     )
@@ -135,7 +143,10 @@ def entries(search: Search) -> list[Entry]:
             row=row,
             load=float(loads[i]),
             refused=_never(
-                float(least[i, 0]), float(server.decode_s[i, 1]), server.decode_steps, search.slo
+                float(least[i, 0]),
+                float(server.decode_s[i, 1]) if server.decodes else 0.0,
+                server.decode_steps,
+                search.slo,
             ),
         )
         for i, (block, row) in enumerate(places)
@@ -248,17 +259,18 @@ def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:
     seated = [_seated(entry, search.traffic.held) for entry in asked]
     batch = np.concatenate([b for b, _ in seated])
     slots = np.concatenate([s for _, s in seated])
-    tokens = np.maximum(np.tile(TOKEN_BUDGETS, len(asked)), slots)
-    index = np.repeat(np.array([e.index for e in asked], dtype=np.intp), len(TOKEN_BUDGETS))
+    budgets = np.array(search.tried.tokens)
+    tokens = np.maximum(np.tile(budgets, len(asked)), slots)
+    index = np.repeat(np.array([e.index for e in asked], dtype=np.intp), len(budgets))
     server = search.server(index, batch, tokens)
     if search.closed:
-        bound = np.repeat([e.load for e in asked], len(TOKEN_BUDGETS))
+        bound = np.repeat([e.load for e in asked], len(budgets))
         load = most_clients(server, search.slo, bound)
     else:
         load = goodput(server, search.slo, search.traffic.burstiness)
     load = np.where(batch >= 1.0, load, 0.0)
-    table = load.reshape(len(asked), len(TOKEN_BUDGETS))
-    chosen = table.argmax(axis=1) + np.arange(len(asked)) * len(TOKEN_BUDGETS)
+    table = load.reshape(len(asked), len(budgets))
+    chosen = table.argmax(axis=1) + np.arange(len(asked)) * len(budgets)
     return [
         Found(entry, int(slots[i]), int(tokens[i]), float(batch[i]), float(load[i]))
         for entry, i in zip(asked, chosen, strict=True)
@@ -272,8 +284,13 @@ def _seated(entry: Entry, held_tokens: float) -> tuple[Array, Array]:
     """
     request = float(kv_bytes_per_request(entry.block.layout, held_tokens))
     held = entry.block.kv_bytes[entry.row] / max(request, 1.0)
-    enough = held <= SLOTS
-    seat = np.where(enough.any(axis=1), enough.argmax(axis=1), len(SLOTS) - 1)
-    budgets = np.arange(len(TOKEN_BUDGETS))
-    slots = SLOTS[seat]
-    return np.minimum(held[budgets, seat], slots), slots
+    tried = np.array(entry.block.tried.slots)
+    enough = held <= tried
+    seat = np.where(enough.any(axis=1), enough.argmax(axis=1), len(tried) - 1)
+    budgets = np.arange(len(held))
+    return np.minimum(held[budgets, seat], _seats(entry.block, tried[seat])), tried[seat]
+
+
+def _seats(block: Block, slots: Array) -> Array:
+    """Sequences that may run at once with so many slots. [1]"""
+    return np.minimum(slots, block.engine.max_num_active_seqs or np.inf)

@@ -9,7 +9,6 @@ import numpy as np
 
 from fitcalc.answers import MemoryLedger, Prediction, Rejection
 from fitcalc.catalog.gpu import load_gpu
-from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.stacked import take
 from fitcalc.planning.bottleneck import time_shares
@@ -78,20 +77,8 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
 
 def _setup(search: Search, found: Found) -> Setup | Rejection:
     block = found.entry.block
-    asked = EngineArgs(
-        tensor_parallel_size=block.split.tp,
-        pipeline_parallel_size=block.split.pp,
-        quantization=block.weight.id,
-        kv_cache_dtype=block.kv.id,
-        max_model_len=block.engine.max_model_len,
-        max_num_seqs=found.max_num_seqs,
-        max_num_batched_tokens=found.max_num_batched_tokens,
-        gpu_memory_utilization=block.engine.gpu_memory_utilization,
-        kv_cache_memory_bytes=block.engine.kv_cache_memory_bytes,
-        enable_prefix_caching=block.engine.enable_prefix_caching,
-        async_scheduling=block.engine.async_scheduling,
-        enforce_eager=block.engine.enforce_eager,
-        version=block.engine.version,
+    asked = block.asked.replace(
+        max_num_seqs=found.max_num_seqs, max_num_batched_tokens=found.max_num_batched_tokens
     )
     return set_up(search.model, load_gpu(found.entry.gpu), asked)
 
@@ -101,7 +88,7 @@ def _felt(
 ) -> list[Felt]:
     """Predict all finalists in one sweep, each at its own load."""
     batch = [
-        min(setup.engine.max_num_seqs, ledger.kv_cache_bytes / request_bytes(setup, share.held))
+        min(setup.engine.seats, ledger.kv_cache_bytes / request_bytes(setup, share.held))
         for (_, setup, ledger), share in zip(started, shares, strict=True)
     ]
     server = search.server(

@@ -23,12 +23,13 @@ from fitcalc.planning.candidates import (
     few_bit_formats,
     kv_formats,
     rejected,
-    weight_formats,
 )
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search, best_of_each, entries
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.hosted import hosted
+from fitcalc.planning.kept import tried as tried_of
+from fitcalc.planning.kept import weight_formats
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
 from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, missed
@@ -94,19 +95,20 @@ def plan(
     sold = market(buys)
     cards = cards_to_try(gpus, exclude_gpus, sold if buys.narrows else None)
     settings = with_length(settings, llm, traffic)
-    tried = weight_formats(llm, quantization)
+    tried = weight_formats(llm, quantization, settings)
+    varied = tried_of(settings)
     kvs = kv_formats(llm, settings.kv_cache_dtype)
     limits = Limits(max_gpus, budget_usd_per_hour, sold, buys.mean_share, free, top, Verify(verify))
     ranked: list[Choice] = []
     lost: list[RejectedChoice] = []
     # Formats that take another checkpoint, and some quality, only where nothing else serves.
-    more = () if quantization or llm.quantization else few_bit_formats()
+    more = () if quantization or settings.quantization or llm.quantization else few_bit_formats()
     weights: tuple[WeightFormat, ...] = ()
     for some in (tried, more):
         if ranked or not some:
             break
         weights += some
-        scope = Scope(llm, cards, some, kvs, settings, max_gpus)
+        scope = Scope(llm, cards, some, kvs, settings, max_gpus, varied)
         ranked, out = _ranked(scope, traffic, promise, limits)
         lost += out
     given = {"slo": slo, "gpus": gpus, "weight_formats": quantization, "headroom": headroom}

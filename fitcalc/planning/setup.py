@@ -113,19 +113,29 @@ def own_formats(model: LlmModel) -> tuple[str, ...]:
 
 def weight_format(model: LlmModel, gpu: Gpu, engine: EngineArgs) -> WeightFormat:
     """Return the format asked for, or the checkpoint's, or 16 bits as the GPU has them."""
-    asked = engine.quantization
+    found = asked_format(model, engine.quantization)
+    if found is not None:
+        return found
+    half = engine.dtype in ("float16", "half") or "bf16" not in gpu.peak_flops
+    return load_weight_format("fp16" if half else "bf16")
+
+
+def asked_format(model: LlmModel, asked: str | None) -> WeightFormat | None:
+    """Return the format asked for, or the checkpoint's; ``None`` = 16 bits.
+
+    Raises:
+        UnknownName: no such format.
+        InvalidValue: the name leaves the format to a checkpoint that is not quantized.
+    """
     own = model.quantization
     # People add the kernel's name in brackets, as logs do: "mxfp4 (Marlin)".
     plain = asked.partition(" (")[0].strip().lower().replace("-", "_") if asked else "auto"
-    if plain in checkpoint_methods():
-        if own is not None:
-            return load_weight_format(own.format)
-        if plain != "auto":
-            fix = "this checkpoint is not quantized; name a format such as fp8 or int8"
-            raise InvalidValue("quantization", asked, fix)
-        half = engine.dtype in ("float16", "half") or "bf16" not in gpu.peak_flops
-        return load_weight_format("fp16" if half else "bf16")
-    return same_checkpoint(model, load_weight_format(plain))
+    if plain not in checkpoint_methods():
+        return same_checkpoint(model, load_weight_format(plain))
+    if own is None and plain != "auto":
+        fix = "this checkpoint is not quantized; name a format such as fp8 or int8"
+        raise InvalidValue("quantization", asked, fix)
+    return None if own is None else load_weight_format(own.format)
 
 
 def same_checkpoint(model: LlmModel, wanted: WeightFormat) -> WeightFormat:

@@ -42,6 +42,7 @@ def _settings(
     rows: list[tuple[str, str, bool]] = [
         *_layout(engine),
         ("quantization", str(quantization), quantization is not None),
+        ("dtype", "float16", engine.weight_format == "fp16"),
         ("kv-cache-dtype", kv_cache_dtype, kv_cache_dtype != "auto"),
         ("max-model-len", str(engine.max_model_len), True),
         ("max-num-seqs", str(engine.max_num_seqs), True),

@@ -146,7 +146,9 @@ def gap_weight(server: Profile, state: Steady) -> Array:
     """Share of all gaps between tokens that fall to each batch size. [1] (row, node)."""
     step = np.where(server.nodes > 0, server.step_s, 1.0)
     tokens = state.weight * server.nodes / step
-    total = np.maximum(tokens.sum(axis=1, keepdims=True), 1e-300)
+    # Where hardly any answer has a second token, who decodes does so alone.
+    tokens[:, 1] += tokens.sum(axis=1) <= 0.0
+    total = tokens.sum(axis=1, keepdims=True)
     result: Array = tokens / total
     return result
 
@@ -159,6 +161,8 @@ def gap_law(server: Profile, state: Steady) -> Gaps:
 
 def gaps_within(server: Profile, state: Steady, limit_s: float) -> Array:
     """Share of gaps at or under a limit: ``gap_law``'s, without laying it out. [1] (row,)."""
+    if not server.decodes:
+        return np.ones(len(server.nodes))
     share = np.zeros(len(server.nodes))
     for low, high, weight in _kinds(server, state):
         if (low > limit_s).all():

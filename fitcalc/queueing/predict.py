@@ -60,8 +60,10 @@ def felt_at(server: Profile, load: Array, traffic: Traffic, *, closed: bool) -> 
     """Predict each server (row) at its own load, in requests a second or clients."""
     state = state_of(server, load, closed=closed, burstiness=traffic.burstiness)
     answer = latency(server, state, traffic.burstiness)
-    ttft, itl = _columns(answer.ttft), _columns(answer.gaps)
-    tpot, e2e = _columns(answer.tpot), _columns(answer.e2e)
+    ttft, e2e = _columns(answer.ttft), _columns(answer.e2e)
+    itl, tpot = np.zeros_like(ttft), np.zeros_like(ttft)
+    if server.decodes:
+        itl, tpot = _columns(answer.gaps), _columns(answer.tpot)
     least = (answer.ttft.weight * answer.ttft.shift).sum(axis=1)
     return [
         Felt(

@@ -23,6 +23,8 @@ NODES: Array = np.array(
 )
 """Batch sizes at which a server is evaluated; between them everything is a straight line."""
 
+_NO_STEPS = 1e-6
+"""Stands for none where one divides by the steps after the first token. [1]"""
 BUSIEST = 0.98
 """Share of the time in prefill beyond which a queue of prompts is not followed. [1]"""
 
@@ -60,6 +62,11 @@ class Profile:
     decode_steps: float
     cv2_prefill: float
     cv2_decode: float
+
+    @property
+    def decodes(self) -> bool:
+        """Whether any answer has a second token, and so a gap."""
+        return self.decode_steps > _NO_STEPS
 
     @property
     def step_s(self) -> Array:
@@ -106,7 +113,7 @@ def profile(
     hit = traffic.hit_share if prefix_caching else 0.0
     prompt = traffic.isl.mean * (1.0 - hit)
     cached = traffic.isl.mean * hit
-    decode_steps = max(traffic.osl.mean - 1.0, 1e-6)
+    decode_steps = max(traffic.osl.mean - 1.0, _NO_STEPS)
     context = nodes * traffic.held
     room = np.maximum(budget - nodes, 1.0)
     tokens = np.minimum(room, prompt * np.maximum(1.0, nodes / decode_steps))

@@ -9,14 +9,8 @@ from fitcalc import EngineArgs, MemoryLedger
 from fitcalc.catalog.gpu import gpu_ids, load_gpus
 from fitcalc.catalog.model import load_model
 from fitcalc.physics.kv_cache import kv_bytes_per_request
-from fitcalc.planning.candidates import (
-    SLOTS,
-    TOKEN_BUDGETS,
-    Scope,
-    candidates,
-    kv_formats,
-    weight_formats,
-)
+from fitcalc.planning.candidates import Scope, candidates, kv_formats
+from fitcalc.planning.kept import SLOTS, TOKEN_BUDGETS, weight_formats
 from fitcalc.planning.server import ledger_of, request_bytes
 from fitcalc.planning.setup import Setup, set_up
 
