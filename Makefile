@@ -22,7 +22,8 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --upgrade 'pip>=25.1' # reads dependency groups
-	$(PIP) install --quiet --constraint constraints.txt --group dev --editable '.[app,calibrate,dask,parquet,plot]'
+	$(PIP) install --quiet --constraint constraints.txt --group dev \
+		--editable '.[app,calibrate,dask,deploy,parquet,plot]'
 	@touch $(VENV)/.core $@
 
 $(VENV)/.torch: pyproject.toml constraints.txt | $(VENV)/.dev

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fitcalc.planning.simulated import simulate
     from fitcalc.planning.sweep import sweep
     from fitcalc.planning.swept import Sweep, SweepRow
+    from fitcalc.report.deploy.targets import Manifests, Target, manifests
     from fitcalc.simulation.report import Simulation
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Interval",
     "Lengths",
     "Limit",
+    "Manifests",
     "MemoryLedger",
     "Mix",
     "Outage",
@@ -55,6 +57,7 @@ __all__ = [
     "Slo",
     "Sweep",
     "SweepRow",
+    "Target",
     "Trace",
     "Traffic",
     "TrafficClass",
@@ -62,6 +65,7 @@ __all__ = [
     "check",
     "explain",
     "fit",
+    "manifests",
     "plan",
     "predict",
     "simulate",
@@ -89,6 +93,7 @@ _HOMES = {
     "planning.simulated": ("simulate",),
     "planning.sweep": ("sweep",),
     "planning.swept": ("Sweep", "SweepRow"),
+    "report.deploy.targets": ("Manifests", "Target", "manifests"),
     "simulation.report": ("Simulation",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

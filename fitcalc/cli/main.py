@@ -25,6 +25,7 @@ COMMANDS = {
     "simulate": ("simulate", "Run traffic or a trace through vLLM's scheduler."),
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "sweep": ("sweep", "Ask one question of many scenarios, on one machine or a cluster."),
+    "deploy": ("deploy", "Write a saved plan as files that start it, and the test of its claim."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
@@ -35,7 +36,7 @@ COMMANDS = {
 """Each command: the module that holds it, and its help."""
 BARE = {"--plot": "terminal"}
 """Options whose value may be left out, and what it is then."""
-UNCALIBRATED = {"models", "calibrate"}
+UNCALIBRATED = {"models", "calibrate", "deploy"}
 """Commands that take nobody's own coefficients."""
 
 

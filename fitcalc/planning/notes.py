@@ -41,8 +41,8 @@ def _formats(setup: Setup) -> Iterator[str]:
     weight = setup.weight
     if weight.bits < _FEW_BITS and not setup.own_checkpoint:
         yield (
-            f"{weight.id} needs a quantized checkpoint; put its name in the command, and test its "
-            "answers: 4-bit weights can cost quality"
+            f"the command names a placeholder: {weight.id} needs a quantized checkpoint; put the "
+            "name of one there, and test its answers: 4-bit weights can cost quality"
         )
     elif weight.bits <= _FEW_BITS and not setup.own_checkpoint:
         yield f"weights are quantized to {weight.id}; test its answers on your task"
