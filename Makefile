@@ -57,6 +57,8 @@ conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, ins
 	bash tests/conformance/install.sh .conformance
 	$(BIN)/python -m tests.conformance.compare .conformance docs/conformance.md
 	$(BIN)/python -m tests.conformance.schedules .conformance
+	bash tests/conformance/readers.sh .conformance
+	$(BIN)/python -m tests.conformance.deployments .conformance
 	$(BIN)/python -m tests.conformance.beside_vllm .conformance
 
 snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
