@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fitcalc.planning.explain import Explanation, explain
     from fitcalc.planning.fits import fit
     from fitcalc.planning.plan import plan
+    from fitcalc.planning.pool_sizes import smallest_pools
     from fitcalc.planning.predict import predict
     from fitcalc.planning.simulated import simulate
     from fitcalc.planning.sweep import sweep
@@ -69,6 +70,7 @@ __all__ = [
     "plan",
     "predict",
     "simulate",
+    "smallest_pools",
     "sweep",
 ]
 
@@ -89,6 +91,7 @@ _HOMES = {
     "planning.explain": ("Explanation", "explain"),
     "planning.fits": ("fit",),
     "planning.plan": ("plan",),
+    "planning.pool_sizes": ("smallest_pools",),
     "planning.predict": ("predict",),
     "planning.simulated": ("simulate",),
     "planning.sweep": ("sweep",),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fitcalc
-from fitcalc import EngineArgs, Outage, Pools, Servers, Simulation, Trace, Traffic
+from fitcalc import EngineArgs, Outage, Pools, Servers, Simulation, Slo, Trace, Traffic
 from fitcalc.catalog.link import inter_node_link
 from fitcalc.cli.main import run
 from fitcalc.errors import FitcalcError
@@ -200,3 +200,25 @@ def test_who_stops_has_what_has_ended(router: str) -> None:
     np.testing.assert_array_equal(seen.finish_s, whole.finish_s[seen.served])
     with pytest.raises(FitcalcError):
         Servers(0)
+
+
+def test_the_smallest_pools_keep_the_promise_and_smaller_ones_do_not() -> None:
+    load, slo = Traffic(qps=60, isl=2000, osl=100, num_requests=600), Slo(ttft_ms=300, itl_ms=12)
+    found = fitcalc.smallest_pools("llama-3.1-8b", "h100", None, load, slo, most=6)
+    assert isinstance(found, Pools)
+    assert isinstance(found.prefill, int)
+    assert isinstance(found.decode, int)
+    assert min(found.prefill, found.decode) > 1
+
+    def keeps(prefill: int, decode: int) -> bool:
+        pools = Pools(prefill, decode)
+        seen = fitcalc.simulate(
+            "llama-3.1-8b", "h100", None, load, pools=pools, slo=slo, router="least_requests"
+        )
+        assert isinstance(seen, Simulation)
+        return seen.stable and (seen.slo_met or 0.0) >= 0.95
+
+    assert keeps(found.prefill, found.decode)
+    assert not keeps(found.prefill - 1, found.decode)
+    assert not keeps(found.prefill, found.decode - 1)
+    assert not fitcalc.smallest_pools("llama-3.1-8b", "h100", None, load, slo, most=1)
