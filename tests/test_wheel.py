@@ -17,7 +17,8 @@ def test_an_installed_wheel_plans_anywhere(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("fitcalc-*.whl")
     held = zipfile.ZipFile(wheel).namelist()
-    for path in ("_app/Home.py", "_data/models_db/aliases.toml", "_data/hardware_db/links.toml"):
+    tables = ("models_db/aliases.toml", "hardware_db/links.toml", "engines_db/settings.toml")
+    for path in ("_app/Home.py", *(f"_data/{table}" for table in tables)):
         assert f"fitcalc/{path}" in held
     assert not [name for name in held if not name.startswith("fitcalc")]
 

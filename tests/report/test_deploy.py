@@ -16,7 +16,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from fitcalc import Slo, Target, Traffic, manifests, plan
+from fitcalc import Percentiles, Slo, Target, Traffic, manifests, plan
 from fitcalc.catalog.gpu import gpu_ids
 from fitcalc.catalog.tables import read_toml
 from fitcalc.cli.main import run
@@ -238,6 +238,16 @@ def test_a_benchmark_asks_one_server_its_share() -> None:
     assert expected["mean_ttft_ms"] == {"expected": 640.0, "low": 560.0, "high": 760.0}
     assert expected["p99_tpot_ms"]["low"] == pytest.approx(39 * 28 / 31, abs=0.01)
     assert "low" not in expected["mean_e2el_ms"]
+
+
+def test_answers_of_one_token_have_no_gaps_to_expect() -> None:
+    none = Percentiles(mean=0, p50=0, p90=0, p95=0, p99=0)
+    asked = CASES["dense"]
+    assert asked.best is not None
+    found = asked.best.prediction.model_copy(update={"itl_ms": none, "tpot_ms": none})
+    best = asked.best.model_copy(update={"prediction": found})
+    made = manifests(asked, [Target.BENCH], choice=best).files["expected.json"]
+    assert {name.split("_")[1] for name in json.loads(made)} == {"ttft", "e2el"}
 
 
 def test_a_benchmark_spreads_lengths_and_shares_prefixes_as_planned() -> None:
