@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-PAGES = (st.Page("views/plan.py", title="Plan", default=True),)
+PAGES = (
+    st.Page("views/plan.py", title="Plan", default=True),
+    st.Page("views/accuracy.py", title="Accuracy"),
+    st.Page("views/tables.py", title="Tables"),
+)
 
 st.set_page_config(page_title="fitcalc", layout="wide")
 st.navigation(list(PAGES), position="top").run()

@@ -48,7 +48,7 @@ def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
             )  # fmt: skip
 
 
-def show_chart(chart: alt.Chart | alt.LayerChart, frame: pd.DataFrame, name: str) -> None:
+def show_chart(chart: alt.typing.ChartType, frame: pd.DataFrame, name: str) -> None:
     """Show a chart, and hand out its rows as CSV."""
     st.altair_chart(chart, key=f"chart-{name}")
     st.download_button(

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _SILICON = "Folder with serving runs: e2e_vllm.csv and e2e_settings.csv."
 _MEMORY = "Folder with vLLM's start-up logs: startup.csv."
 _OUT = "Folder for accuracy.csv (errors by load) and runs.csv (every run as predicted)."
-_WRITE = "Rewrite docs/accuracy.* and calibration/results/accuracy.toml of this checkout."
+_WRITE = (
+    "Rewrite docs/accuracy.* and calibration/results/accuracy.toml and runs.csv of this checkout."
+)
 _LEAD = """Errors in %, mean/median of abs(predicted / measured - 1).
 Folds, models, GPUs: serving's coefficients are fitted without a run's fold, model or GPU.
 Shipped: they are those of fitcalc's tables. Inside: share of runs in the 80 % interval.
@@ -99,7 +101,7 @@ def _write_details(out: Path, latency: Validation) -> None:
 
 
 def _write_docs(found: _Checked) -> None:
-    from fitcalc.calibrate.accuracy_page import details_csv, page, renewed
+    from fitcalc.calibrate.accuracy_page import details_csv, page, renewed, runs_csv
     from fitcalc.calibrate.intervals import to_toml, widths
     from fitcalc.calibrate.memory_page import section
     from fitcalc.calibrate.rebuild import RESULTS, write
@@ -115,6 +117,7 @@ def _write_docs(found: _Checked) -> None:
         text = page(found.sheets, len(found.latency.runs))
         write(docs / "accuracy.csv", details_csv(found.latency))
         write(RESULTS / "accuracy.toml", to_toml(widths(found.latency)))
+        write(RESULTS / "runs.csv", runs_csv(found.latency))
     memory = None if found.memory is None else section(found.memory)
     old = (docs / "accuracy.md").read_text(encoding="utf-8")
     write(docs / "accuracy.md", renewed(old, text, memory))
