@@ -140,6 +140,27 @@ def parse_milliseconds(text: str, field: str) -> float:
     return float(found["number"]) * _TIMES[found["unit"]] / MILLI
 
 
+def parse_share(text: str, field: str) -> float:
+    """Read a share such as ``99%`` or ``0.99``. [1]
+
+    Raises:
+        InvalidValue: neither a percentage up to 100 nor a number from 0 to 1.
+
+    Examples:
+        >>> parse_share("99%", "min_quality"), parse_share("0.4", "mean_share")
+        (0.99, 0.4)
+    """
+    plain = text.strip()
+    number, scale = (plain[:-1], 100.0) if plain.endswith("%") else (plain, 1.0)
+    try:
+        share = float(number) / scale
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise InvalidValue(field, text, "give a share such as 99% or 0.99")
+    return share
+
+
 def is_finite_positive(value: float) -> bool:
     """Whether a number is above 0 and neither NaN nor infinite."""
     return math.isfinite(value) and value > 0

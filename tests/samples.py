@@ -16,6 +16,7 @@ from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
+from fitcalc.planning.judged import Judged, Quality
 
 ENGINE = ResolvedEngine(
     tensor_parallel_size=4,
@@ -96,6 +97,11 @@ BEST = Choice(
     "--max-num-batched-tokens 8192 --gpu-memory-utilization 0.92",
     headroom=0.2,
     notes=("weights are quantized while loading",),
+    quality=Quality(
+        weights=Judged(format="fp8", recovery=0.997),
+        kv_cache=Judged(format="fp8", recovery=0.97),
+        checkpoints=(),
+    ),
 )
 SECOND = BEST.model_copy(
     update={"gpu": "h200_sxm", "gpu_count": 48, "replicas": 12, "usd_per_hour": 216.0}
@@ -122,6 +128,7 @@ QUESTION = PlanQuestion(
     weight_formats=("bf16", "fp8"),
     max_gpus=None,
     budget_usd_per_hour=None,
+    min_quality=None,
     buying=Buying(),
     currency="USD",
     usd_per_unit=1.0,

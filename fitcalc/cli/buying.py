@@ -10,6 +10,7 @@ import typer
 from fitcalc.answers import Terms
 from fitcalc.cli.options import known
 from fitcalc.inputs.buying import Buying
+from fitcalc.units import parse_share
 
 _MONEY = "Money"
 
@@ -32,9 +33,9 @@ def read_buying(
         typer.Option(help="Your own prices, a TOML file (docs/money.md).", rich_help_panel=_MONEY),
     ] = None,
     mean_share: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="The day's mean rate over the rate asked for, above 0 to 1 (default 1).",
+            help="The day's mean rate over the rate asked for, such as 40% (default 100%).",
             rich_help_panel=_MONEY,
         ),
     ] = None,
@@ -45,6 +46,6 @@ def read_buying(
         "cloud": cloud,
         "region": region,
         "prices": prices,
-        "mean_share": mean_share,
+        "mean_share": None if mean_share is None else parse_share(mean_share, "mean_share"),
     }
     return Buying(**known(given))

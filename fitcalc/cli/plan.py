@@ -13,6 +13,7 @@ from fitcalc.cli.groups import takes
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.slo import Slo
+from fitcalc.units import parse_share
 
 if TYPE_CHECKING:
     from fitcalc.planning.choice import Plan
@@ -65,6 +66,13 @@ def plan(
     vllm_version: Annotated[
         str | None, typer.Option(help="vLLM's version.", rich_help_panel=_SERVER)
     ] = None,
+    min_quality: Annotated[
+        str | None,
+        typer.Option(
+            help="Least published share of its quality that a format keeps, such as 99%.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
     top: Annotated[
         int,
         typer.Option(min=1, max=1000, help="Other GPU types to show.", rich_help_panel="Answer"),
@@ -104,6 +112,7 @@ def plan(
         max_gpus=max_gpus,
         budget_usd_per_hour=budget,
         buying=buying,
+        min_quality=None if min_quality is None else parse_share(min_quality, "min_quality"),
         headroom=headroom,
         engine=engine,
         verify=Verify.CHEAP if verify is None else verify,

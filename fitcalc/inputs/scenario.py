@@ -45,6 +45,7 @@ class PlanLimits(Question):
         quantization: Only these weight formats.
         max_gpus: Most GPUs in all. [1]
         budget_usd_per_hour: Most money an hour. [USD/h]
+        min_quality: Least share of its quality that a format keeps. [1]
         terms, cloud, region, prices, mean_share: How it is bought, as in ``Buying``.
         headroom: Share of the rate the promise allows that stays free. [1]
     """
@@ -54,6 +55,7 @@ class PlanLimits(Question):
     quantization: tuple[str, ...] | None = None
     max_gpus: int | None = Field(default=None, ge=1)
     budget_usd_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    min_quality: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
     terms: Terms | None = None
     cloud: str | None = None
     region: str | None = None

@@ -16,7 +16,11 @@ _MOST_HEADROOM = 0.9
 
 
 def check_limits(
-    max_gpus: int | None, budget: float | None, headroom: float | None, top: int
+    max_gpus: int | None,
+    budget: float | None,
+    headroom: float | None,
+    min_quality: float | None,
+    top: int,
 ) -> None:
     """Refuse limits that make no sense."""
     if max_gpus is not None and max_gpus < 1:
@@ -25,6 +29,8 @@ def check_limits(
         raise InvalidValue("budget", budget, "give a number of USD an hour above 0")
     if headroom is not None and not 0 <= headroom <= _MOST_HEADROOM:
         raise InvalidValue("headroom", headroom, f"give a share from 0 to {_MOST_HEADROOM}")
+    if min_quality is not None and not 0 < min_quality <= 1:
+        raise InvalidValue("min_quality", min_quality, "give a share such as 0.99 or 99%")
     if top < 1:
         raise InvalidValue("top", top, "give at least 1")
 

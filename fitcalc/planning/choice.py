@@ -7,6 +7,7 @@ from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import ResolvedEngine
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.planning.judged import Quality
 
 
 class PlanQuestion(Row):
@@ -23,6 +24,7 @@ class PlanQuestion(Row):
         weight_formats: Weight formats that were considered.
         max_gpus: Most GPUs in all; ``None`` = no limit.
         budget_usd_per_hour: Most money an hour; ``None`` = no limit.
+        min_quality: Least share of its quality that a format must keep; ``None`` = any. [1]
         buying: What may be bought, and how busy the day is.
         currency: Of the prices; every amount of a plan is in USD all the same.
         usd_per_unit: What one unit of it is worth. [USD]
@@ -40,6 +42,7 @@ class PlanQuestion(Row):
     weight_formats: tuple[str, ...]
     max_gpus: int | None
     budget_usd_per_hour: float | None
+    min_quality: float | None
     buying: Buying
     currency: str
     usd_per_unit: float
@@ -124,6 +127,7 @@ class Choice(Row):
         vllm_command: Starts one server.
         headroom: Share of the rate the SLO allows that is left free. [1]
         notes: What a buyer must know.
+        quality: What the formats cost in quality, and who ships them.
         verification: What events say of one server; ``None`` = not simulated.
     """
 
@@ -143,6 +147,7 @@ class Choice(Row):
     vllm_command: str
     headroom: float
     notes: tuple[str, ...]
+    quality: Quality
     verification: Verification | None = None
 
 

@@ -15,16 +15,16 @@ from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
 from fitcalc.planning.cost import bill_per_million
 from fitcalc.planning.evaluate import Found, Search, stack_of
-from fitcalc.planning.notes import notes
+from fitcalc.planning.judged import Quality
+from fitcalc.planning.notes import ONLINE, notes
 from fitcalc.planning.priced import Priced
+from fitcalc.planning.quality import quality_of
 from fitcalc.planning.server import ledger_of, prediction, request_bytes
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command
 from fitcalc.queueing.predict import Felt, felt_at
 
 _FEW_BITS = 8.0
-_ONLINE = ("fp8",)
-"""Formats that vLLM makes of a 16-bit checkpoint while loading (--quantization)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +61,31 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
     index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
     step = take(stack_of(search.blocks), index)
     times = time_shares(step, [felt.steady_batch for felt in felts], search.traffic)
+    formats = {_formats(setup): (setup.weight, setup.kv) for _, setup, _ in started}
+    judged = {ids: quality_of(search.model, *pair) for ids, pair in formats.items()}
     return [
         Finalist(
             one,
             setup,
             ledger,
             share,
-            _choice(one, setup, ledger, prediction(setup, ledger, felt, share, busy), search),
+            _choice(
+                one,
+                setup,
+                ledger,
+                prediction(setup, ledger, felt, share, busy),
+                search,
+                judged=judged[_formats(setup)],
+            ),
         )
         for (one, setup, ledger), felt, share, busy in zip(
             started, felts, shares, times, strict=True
         )
     ]
+
+
+def _formats(setup: Setup) -> tuple[str, str]:
+    return setup.weight.id, setup.kv.id
 
 
 def _setup(search: Search, found: Found) -> Setup | Rejection:
@@ -106,6 +119,8 @@ def _choice(
     ledger: MemoryLedger,
     said: Prediction,
     search: Search,
+    *,
+    judged: Quality,
 ) -> Choice:
     carried = one.replicas * search.mean_share
     output, both = said.output_tokens_per_s * carried, said.total_tokens_per_s * carried
@@ -124,19 +139,20 @@ def _choice(
         price_source=one.bill.source if one.bill else "",
         gpus_bought=one.bill.gpus if one.bill else None,
         idle_share=1.0 - one.used_share * full * search.mean_share,
-        vllm_command=_command(setup),
+        vllm_command=_command(setup, judged.checkpoints),
         headroom=1.0 - full,
-        notes=notes(one, setup, ledger),
+        quality=judged,
+        notes=notes(one, setup, ledger, judged),
     )
 
 
-def _command(setup: Setup) -> str:
+def _command(setup: Setup, published: Sequence[str]) -> str:
     """Return the line that starts a server: the checkpoint, or the one a reader must name."""
     half = setup.weight.bits > _FEW_BITS
-    online = setup.weight.id in _ONLINE and not setup.own_checkpoint
+    online = setup.weight.id in ONLINE and not setup.own_checkpoint
     name = setup.model.hf_id or setup.model.id
     if not (half or setup.own_checkpoint or online):
-        name = f"{name}-{setup.weight.id}"
+        name = published[0] if published else f"{name}-{setup.weight.id}"
     return vllm_command(
         name,
         setup.engine,

@@ -20,8 +20,6 @@ from fitcalc.planning.asked import cards_to_try, check_limits, with_length
 from fitcalc.planning.candidates import (
     Scope,
     candidates,
-    few_bit_formats,
-    kv_formats,
     rejected,
 )
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
@@ -29,11 +27,11 @@ from fitcalc.planning.evaluate import Search, best_of_each, entries
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.hosted import hosted
 from fitcalc.planning.kept import tried as tried_of
-from fitcalc.planning.kept import weight_formats
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
 from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.priced import Priced, priced
+from fitcalc.planning.quality import formats_to_try, kvs_to_try
 from fitcalc.planning.setup import ModelName
 
 DEFAULT_HEADROOM = 0.2
@@ -51,6 +49,7 @@ def plan(
     max_gpus: int | None = None,
     budget_usd_per_hour: float | None = None,
     buying: Buying | None = None,
+    min_quality: float | None = None,
     headroom: float | None = None,
     engine: EngineArgs | None = None,
     top: int = 5,
@@ -75,6 +74,8 @@ def plan(
         budget_usd_per_hour: Most money. [USD/h]
         buying: Terms, cloud, region, own prices, and how busy the day is; all but the default
             plan only with GPU types that are on sale so. ``None`` = on demand anywhere.
+        min_quality: Least share of its quality that a format is known to keep, of the weights and
+            of the KV cache apart; with it, formats of 4 bits that keep it are tried too. [1]
         headroom: Share of the load within the promise that stays free, 0 to 0.9. [1]
         engine: Settings that every candidate keeps: utilization, version, KV dtype, length, ...
         top: Further configurations of the winning GPU type to keep beside the best of every type.
@@ -90,19 +91,17 @@ def plan(
     """
     promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
-    check_limits(max_gpus, budget_usd_per_hour, headroom, top)
+    check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
     free = DEFAULT_HEADROOM if headroom is None else headroom
     sold = market(buys)
     cards = cards_to_try(gpus, exclude_gpus, sold if buys.narrows else None)
     settings = with_length(settings, llm, traffic)
-    tried = weight_formats(llm, quantization, settings)
+    tried, more = formats_to_try(llm, settings, quantization, min_quality)
     varied = tried_of(settings)
-    kvs = kv_formats(llm, settings.kv_cache_dtype)
+    kvs = kvs_to_try(llm, settings.kv_cache_dtype, min_quality)
     limits = Limits(max_gpus, budget_usd_per_hour, sold, buys.mean_share, free, top, Verify(verify))
     ranked: list[Choice] = []
     lost: list[RejectedChoice] = []
-    # Formats that take another checkpoint, and some quality, only where nothing else serves.
-    more = () if quantization or settings.quantization or llm.quantization else few_bit_formats()
     weights: tuple[WeightFormat, ...] = ()
     for some in (tried, more):
         if ranked or not some:
@@ -123,6 +122,7 @@ def plan(
         weight_formats=tuple(weight.id for weight in weights),
         max_gpus=max_gpus,
         budget_usd_per_hour=budget_usd_per_hour,
+        min_quality=min_quality,
         buying=buys,
         currency=sold.currency.code,
         usd_per_unit=sold.currency.usd,

@@ -20,6 +20,7 @@ def plan_of(asked: Scenario, top: int = 5) -> Plan:
         max_gpus=limits.max_gpus,
         budget_usd_per_hour=limits.budget_usd_per_hour,
         buying=limits.buying,
+        min_quality=limits.min_quality,
         headroom=limits.headroom,
         engine=asked.engine,
         top=top,

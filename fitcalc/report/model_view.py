@@ -10,6 +10,7 @@ from rich.text import Text
 from fitcalc.catalog.architectures.parts import Attention, State
 from fitcalc.catalog.formats import load_kv_format
 from fitcalc.catalog.model import LlmModel, load_model, model_ids, search_models
+from fitcalc.catalog.quality import checkpoints
 from fitcalc.errors import UnknownName
 from fitcalc.physics.kv_layers import attention_bytes_per_token
 from fitcalc.report.parts import NARROW, table
@@ -86,6 +87,7 @@ def one_json(model: LlmModel) -> dict[str, object]:
         "num_attention_heads": model.num_attention_heads,
         "num_key_value_heads": model.num_key_value_heads,
         "layers": _layers(model),
+        "published_checkpoints": {name: list(ids) for name, ids in checkpoints(model.id).items()},
         "source": model.source,
         "notes": model.notes,
     }
@@ -112,6 +114,7 @@ def one_view(model: LlmModel) -> RenderableType:
         ("parameters", f"{model.total_params:,} ({_billions(model.total_params)})"),
         ("active a token", _billions(model.active_params)),
         ("checkpoint", _format(model)),
+        ("published", _published(model)),
         ("layers", "; ".join(f"{n} x {what}" for what, n in _layers(model).items())),
         ("hidden size", f"{model.hidden_size:,}"),
         ("vocabulary", f"{model.vocab_size:,}"),
@@ -124,6 +127,14 @@ def one_view(model: LlmModel) -> RenderableType:
         if value:
             made.add_row(name, value)
     return made
+
+
+def _published(model: LlmModel) -> str:
+    """Name the quantized checkpoints that are known, the first of each format."""
+    known = checkpoints(model.id)
+    if not known:
+        return "no quantized checkpoint known"
+    return "; ".join(f"{name}: {ids[0]}" for name, ids in known.items())
 
 
 def _layers(model: LlmModel) -> dict[str, int]:

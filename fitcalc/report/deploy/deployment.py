@@ -60,7 +60,7 @@ class Deployment:
     @property
     def placeholder(self) -> bool:
         """Whether the line names a checkpoint that a reader must find, make or mount."""
-        return self.model != self.question.hf_id
+        return self.model not in (self.question.hf_id, *self.choice.quality.checkpoints)
 
     @cached_property
     def gpu(self) -> Gpu:
