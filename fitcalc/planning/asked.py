@@ -50,7 +50,8 @@ def cards_to_try(
         missing = [name for name in kept if not sold.of(name)]
         if gpus and missing:
             known = ", ".join(sorted(sold.by_gpu))
-            raise InvalidValue("gpu", missing[0], f"it is not on sale so; on sale are {known}")
+            fix = f"it is not on sale at these terms, cloud and region; on sale are {known}"
+            raise InvalidValue("gpu", missing[0], fix)
         kept = [name for name in kept if sold.of(name)]
     if not kept:
         raise InvalidValue("gpu", ", ".join(wanted[:5]), "leave at least one GPU type to try")
