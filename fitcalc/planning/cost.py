@@ -47,19 +47,25 @@ def bill(gpu: str, gpus_a_replica: int, replicas: int, sold: Market) -> Bill | N
     Instances are bought whole. A replica sits in one instance, or takes several whole ones where
     no instance of that GPU is large enough for it.
     """
-    bills = [_bill(offer, gpus_a_replica, replicas) for offer in sold.of(gpu)]
-    largest = max((b.offer.gpus for b in bills), default=0)
-    whole = [b for b in bills if b.offer.gpus >= min(gpus_a_replica, largest)]
-    return min(whole, key=lambda b: (b.usd_per_hour, b.gpus), default=None)
+    some = sold.of(gpu)
+    largest = max((offer.gpus for offer in some), default=0)
+    least = math.inf, 0
+    cheapest: tuple[Offer, int] | None = None
+    for offer in some:
+        if offer.gpus >= min(gpus_a_replica, largest):
+            count = _instances(offer.gpus, gpus_a_replica, replicas)
+            money = count * offer.usd_per_hour, count * offer.gpus
+            if cheapest is None or money < least:
+                least, cheapest = money, (offer, count)
+    return None if cheapest is None else Bill(*cheapest, least[0])
 
 
-def _bill(offer: Offer, gpus_a_replica: int, replicas: int) -> Bill:
-    held = offer.gpus // gpus_a_replica
+def _instances(gpus: int, gpus_a_replica: int, replicas: int) -> int:
+    """Instances that hold the replicas. [1]"""
+    held = gpus // gpus_a_replica
     if held:
-        count = math.ceil(replicas / held)
-    else:
-        count = replicas * math.ceil(gpus_a_replica / offer.gpus)
-    return Bill(offer, count, count * offer.usd_per_hour)
+        return -(-replicas // held)
+    return replicas * -(-gpus_a_replica // gpus)
 
 
 def usd_per_million(usd_per_hour: float, tokens_per_s: float) -> float:

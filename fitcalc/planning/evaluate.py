@@ -7,7 +7,7 @@ closed form, over the token budgets, is asked only while a candidate's bound cou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +32,11 @@ Rows = NDArray[np.intp]
 
 _AT_FIRST = 2
 """Candidates of each kind that the first round evaluates exactly; each later one twice as many."""
+_SURE = 0.999
+"""Share of the places that are counted on: at the edge of full, one request decides. [1]"""
+_LOOSE, _LOOSE_LOOP = 1.1, 2.0
+"""How far bounds of the load lie above what a few batch sizes and mean waits say: of an open loop
+and of a closed one, where most may come sooner than the mean. [1]"""
 _COARSE: Array = NODES[[0, 1, 4, 8, 10, 12, 14, 16, 18, 20]]
 
 
@@ -162,10 +167,10 @@ def _most(server: Profile, search: Search) -> Array:
     if not search.closed:
         alone = np.where(server.decode_steps < 1.0, 1.0 / np.maximum(server.chunk_s, 1e-9), 0.0)
         fastest: Array = np.maximum(rate, alone).max(axis=1)
-        return fastest
+        return fastest * _LOOSE
     inside: Array = np.where(out, 0.0, server.nodes) + rate * search.slo.ttft_ms * MILLI
     most: Array = inside.max(axis=1)
-    return most
+    return most * _LOOSE_LOOP
 
 
 def _never(ttft_s: float, itl_s: float, steps: float, slo: Slo) -> Rejection | None:
@@ -184,59 +189,54 @@ def _never(ttft_s: float, itl_s: float, steps: float, slo: Slo) -> Rejection | N
     return None
 
 
+Rank = tuple[float, ...]
+
+
 def best_of_each(
     search: Search,
     able: Iterable[Entry],
-    key: Callable[[Entry], str],
-    price: Mapping[str, float],
-    headroom: float,
+    kind: Callable[[Entry], str],
+    order: Callable[[Entry, float], Rank],
 ) -> list[Found]:
-    """Return, for each kind of candidate, the one that costs least.
+    """Return the best candidate of each kind.
 
     Args:
         search: The question.
         able: Candidates that may keep the promise.
-        key: The kind of a candidate, such as its GPU type.
-        price: What orders a GPU type's candidates: money of one GPU. [USD/h]
-        headroom: Share of the load that is left free. [1]
+        kind: The kind of a candidate, such as its GPU type.
+        order: Ranks a candidate at the load of a replica, the lowest first; more load never ranks
+            it lower, so that a bound of the load bounds the rank.
     """
-
-    def cost(entry: Entry, load: float) -> float:
-        return replicas_for(search.traffic.load, load, headroom) * entry.gpus * price[entry.gpu]
-
-    queues: dict[str, list[Entry]] = {}
+    queues: dict[str, list[tuple[Rank, int, Entry]]] = {}
     for entry in able:
-        queues.setdefault(key(entry), []).append(entry)
+        queues.setdefault(kind(entry), []).append((order(entry, entry.load), entry.index, entry))
     for queue in queues.values():
-        queue.sort(key=lambda e: (cost(e, e.load), e.gpus), reverse=True)
-    best: dict[str, Found] = {}
-    least: dict[str, float] = {}
+        queue.sort(key=lambda one: one[:2], reverse=True)
+    best: dict[str, tuple[Rank, Found]] = {}
     at_once = _AT_FIRST
     while queues:
         asked: list[Entry] = []
-        for kind, queue in list(queues.items()):
-            asked += _next(queue, at_once, least.get(kind, math.inf), cost)
+        for name, queue in list(queues.items()):
+            asked += _next(queue, at_once, best[name][0] if name in best else None)
             if not queue:
-                queues.pop(kind)
+                queues.pop(name)
         for found in carried(search, asked):
-            kind = key(found.entry)
-            money = cost(found.entry, found.load)
-            if kind not in best or money < least[kind]:
-                best[kind], least[kind] = found, money
+            rank = order(found.entry, found.load)
+            name = kind(found.entry)
+            if name not in best or rank < best[name][0]:
+                best[name] = rank, found
         at_once *= 2
-    return list(best.values())
+    return [found for _, found in best.values()]
 
 
-def _next(
-    queue: list[Entry], count: int, least: float, cost: Callable[[Entry, float], float]
-) -> list[Entry]:
+def _next(queue: list[tuple[Rank, int, Entry]], count: int, least: Rank | None) -> list[Entry]:
     """Take the next candidates off a queue, and empty it where none could win any more."""
     taken: list[Entry] = []
     while queue and len(taken) < count:
-        if cost(queue[-1], queue[-1].load) >= least:
+        if least is not None and queue[-1][0] >= least:
             queue.clear()
             break
-        taken.append(queue.pop())
+        taken.append(queue.pop()[2])
     return taken
 
 
@@ -253,22 +253,25 @@ def replicas_for(load: float, each: float, headroom: float) -> float:
 
 
 def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:
-    """Return the load each candidate carries within the promise, at its best token budget."""
+    """Return the load each candidate carries within the promise, at its best token budget.
+
+    None is said to carry more than its bound: who was passed over can then not have won.
+    """
     if not asked:
         return []
     seated = [_seated(entry, search.traffic.held) for entry in asked]
-    batch = np.concatenate([b for b, _ in seated])
+    batch = np.concatenate([b for b, _ in seated]) * _SURE
     slots = np.concatenate([s for _, s in seated])
     budgets = np.array(search.tried.tokens)
     tokens = np.maximum(np.tile(budgets, len(asked)), slots)
     index = np.repeat(np.array([e.index for e in asked], dtype=np.intp), len(budgets))
     server = search.server(index, batch, tokens)
+    bound = np.repeat([e.load for e in asked], len(budgets))
     if search.closed:
-        bound = np.repeat([e.load for e in asked], len(budgets))
         load = most_clients(server, search.slo, bound)
     else:
         load = goodput(server, search.slo, search.traffic.burstiness)
-    load = np.where(batch >= 1.0, load, 0.0)
+    load = np.where(batch >= _SURE, np.minimum(load, bound), 0.0)
     table = load.reshape(len(asked), len(budgets))
     chosen = table.argmax(axis=1) + np.arange(len(asked)) * len(budgets)
     return [

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fitcalc.answers import Rejection
 from fitcalc.catalog.formats import WeightFormat
-from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.model import load_model
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
@@ -30,9 +32,10 @@ from fitcalc.planning.kept import tried as tried_of
 from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
 from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, missed
-from fitcalc.planning.priced import Priced, priced
+from fitcalc.planning.priced import Priced, enough, priced
 from fitcalc.planning.quality import formats_to_try, kvs_to_try
 from fitcalc.planning.setup import ModelName
+from fitcalc.planning.worth import Worth
 
 DEFAULT_HEADROOM = 0.2
 """Share of the load a replica could carry that a plan leaves free, unless told otherwise. [1]"""
@@ -170,8 +173,8 @@ def _ranked(
     able = entries(search)
     lost = [*out, *refused(able)]
     able = [entry for entry in able if entry.refused is None]
-    price = {card.id: _price(card, limits.sold) for card in scope.gpus}
-    found = best_of_each(search, able, lambda e: e.gpu, price, limits.headroom)
+    rank = Worth(traffic.load, limits.headroom, limits.sold, limits.max_gpus).order
+    found = best_of_each(search, able, lambda e: e.gpu, rank)
     some = [f for f in found if f.load > 0]
     ranked, slow = priced(search, some, limits.headroom, limits.sold)
     lost += cannot_carry(search, [*slow, *(f for f in found if f.load <= 0)])
@@ -179,19 +182,43 @@ def _ranked(
         # The cheapest type's own other formats are worth seeing beside the other types.
         winner = ranked[0].found
         own = [entry for entry in able if entry.gpu == winner.entry.gpu]
-        others = best_of_each(search, own, lambda e: e.block.weight.id, price, limits.headroom)
+        others = best_of_each(search, own, lambda e: e.block.weight.id, rank)
         fresh = [f for f in others if f.load > 0 and f != winner]
         more, _ = priced(search, fresh, limits.headroom, limits.sold)
         ranked = sorted([*ranked, *more], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
-    made = finalists(search, _kept(within, limits.top))
-    verdicts = [(one, missed(one.choice.prediction, promise)) for one in made]
-    lost += over + [_late(one.choice, no[0]) for one, no in verdicts if no]
-    kept = [one for one, no in verdicts if not no]
+    kept, late = _written(search, _kept(within, limits.top), limits)
+    lost += over + late
     if limits.verify is Verify.NO:
         return [one.choice for one in kept], lost
     chosen, missing = _confirmed(search, kept, limits)
     return chosen, lost + missing
+
+
+def _written(
+    search: Search, some: Sequence[Priced], limits: Limits
+) -> tuple[list[Finalist], list[RejectedChoice]]:
+    """Write out who is kept; who misses at the very edge is given servers, or lost."""
+    made = finalists(search, some)
+    failed = [(one, missed(one.choice.prediction, search.slo)) for one in made]
+    kept = [one for one, no in failed if not no]
+    if len(kept) == len(made):
+        return kept, []
+
+    def keeps(asked: Sequence[Priced]) -> NDArray[np.bool_]:
+        found = finalists(search, asked)
+        return np.array([not missed(one.choice.prediction, search.slo) for one in found])
+
+    more, _ = enough([one.priced for one, no in failed if no], keeps, limits.sold)
+    more, over = over_limits(more, limits.max_gpus, limits.budget_usd_per_hour)
+    saved = {one.found.entry.index for one in more}
+    lost = [
+        _late(one.choice, no[0])
+        for one, no in failed
+        if no and one.priced.found.entry.index not in saved
+    ]
+    kept = sorted([*kept, *finalists(search, more)], key=lambda one: one.priced.order())
+    return kept, lost + over
 
 
 def _confirmed(
@@ -217,12 +244,6 @@ def _late(choice: Choice, no: Failure) -> RejectedChoice:
     split = Parallel(engine.tensor_parallel_size, engine.pipeline_parallel_size)
     reason = Rejection(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
     return rejected(choice.gpu, split, engine.weight_format, engine.kv_cache_dtype, reason)
-
-
-def _price(card: Gpu, sold: Market) -> float:
-    """Return what orders a type's candidates: money of a GPU, or 1 where no price is known."""
-    known = sold.of(card.id)
-    return known[0].usd_per_gpu_hour if known else 1.0
 
 
 def _kept(ranked: Sequence[Priced], top: int) -> list[Priced]:

@@ -50,20 +50,25 @@ def goodput(server: Profile, slo: Slo, burstiness: float = 1.0) -> Array:
     """
     capacity = largest_stable_rate(server)
 
-    def holds(share: Array) -> NDArray[np.bool_]:
-        state = steady(server, capacity * share, burstiness)
-        return keeps(server, state, slo, burstiness)
+    def holds(rate: Array) -> NDArray[np.bool_]:
+        return keeps(server, steady(server, rate, burstiness), slo, burstiness)
 
-    return capacity * _bisect(holds, len(capacity))
+    return _bisect(holds, capacity * _LEAST_SHARE, capacity, _HALVINGS)
 
 
 def most_clients(server: Profile, slo: Slo, limit: Array) -> Array:
-    """Return the most clients, up to a limit, at which the promise holds. [1] (row,)."""
+    """Return the most clients, up to about a limit, at which the promise holds. [1] (row,).
 
-    def holds(share: Array) -> NDArray[np.bool_]:
-        return keeps(server, closed_loop(server, limit * share), slo)
+    Clients come whole. The search begins at a power of two above the limit, so that it asks about
+    the same numbers of clients whatever the limit: a looser promise never finds fewer.
+    """
+    halvings = np.ceil(np.log2(np.maximum(limit, 1.0) + 1.0))
 
-    return limit * _bisect(holds, len(server.max_batch))
+    def holds(clients: Array) -> NDArray[np.bool_]:
+        return keeps(server, closed_loop(server, np.maximum(np.floor(clients), 1.0)), slo)
+
+    found = _bisect(holds, np.zeros(len(limit)), 2.0**halvings, int(halvings.max(initial=1.0)))
+    return np.maximum(np.floor(found), holds(found).astype(np.float64))
 
 
 def state_of(server: Profile, load: Array, *, closed: bool, burstiness: float = 1.0) -> Steady:
@@ -71,11 +76,12 @@ def state_of(server: Profile, load: Array, *, closed: bool, burstiness: float = 
     return closed_loop(server, load) if closed else steady(server, load, burstiness)
 
 
-def _bisect(holds: Callable[[Array], NDArray[np.bool_]], rows: int) -> Array:
-    """Largest share of 1 at which a falling condition still holds, 0 where it never does."""
-    low, high = np.full(rows, _LEAST_SHARE), np.ones(rows)
+def _bisect(
+    holds: Callable[[Array], NDArray[np.bool_]], low: Array, high: Array, halvings: int
+) -> Array:
+    """Largest load at which a falling condition still holds, 0 where it never does."""
     some = holds(low)
-    for _ in range(_HALVINGS):
+    for _ in range(halvings):
         middle = (low + high) / 2.0
         ok = holds(middle)
         low, high = np.where(ok, middle, low), np.where(ok, high, middle)
