@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": ("sweep", "Ask one question of many scenarios, on one machine or a cluster."),
     "deploy": ("deploy", "Write a saved plan as files that start it, and the test of its claim."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
+    "lock": ("check", "Write the answers of a scenario file, to see later what changed."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
     "models": ("tables", "List, search or show models."),
     "calibrate": ("calibrate", "Measure your own GPU, or fit every coefficient again."),

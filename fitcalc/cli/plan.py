@@ -124,7 +124,9 @@ def plan(
 
 def _write(answer: Plan, note: str, top: int, *, as_json: bool, as_markdown: bool) -> None:
     if as_json:
-        write_json(answer)
+        from fitcalc.catalog.version import fingerprints
+
+        write_json({**answer.model_dump(mode="json"), "made_with": fingerprints()})
     elif as_markdown:
         from fitcalc.report.markdown import plan_markdown
 

@@ -70,6 +70,10 @@ class ScenarioFile:
                 raise UnknownName(_NAMED, name, known, f"{self.path} has {', '.join(known)}.")
         return tuple(known[name] for name in names) or self.scenarios
 
+    def line(self, name: str, field: str) -> int:
+        """Return the line of a scenario's field, or of what is nearest to it."""
+        return line_of(self.lines, name, InvalidValue(field, None, ""))
+
     def mistake(self, name: str, error: FitcalcError) -> MistakeInFile:
         """Return a complaint about a scenario with the line of the field that it is about."""
         if isinstance(error, MistakeInFile):

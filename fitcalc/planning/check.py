@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from fitcalc.answers import Prediction, Rejection, Row
+from fitcalc.answers import Prediction, Row
 from fitcalc.inputs.scenario import Deployment, Scenario
 from fitcalc.planning.choice import Plan, RejectedChoice
-from fitcalc.planning.missed import Failure, missed
+from fitcalc.planning.losers import nearest
+from fitcalc.planning.missed import Failure
+from fitcalc.planning.relaxation import Relaxation
+from fitcalc.planning.served import Served, of_choice
+
+_NEAREST = 3
+"""Misses that are shown where nothing serves. [1]"""
 
 
 class Check(Row):
@@ -16,12 +22,21 @@ class Check(Row):
         subject: What was checked, in words.
         failures: The limits that were missed.
         prediction: One replica at its share of the traffic, where it runs at all.
+        served: What serves, or misses the promise; ``None`` where nothing runs.
+        misses: Where nothing serves: the configurations that came nearest.
+        relaxations: What would make it pass, the least change first; asked for by ``relax``.
+        name, line: Of the scenario in its file.
     """
 
     ok: bool
     subject: str
     failures: tuple[Failure, ...]
     prediction: Prediction | None = None
+    served: Served | None = None
+    misses: tuple[RejectedChoice, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
+    name: str = ""
+    line: int | None = None
 
     def __bool__(self) -> bool:
         """Whether the promise is kept."""
@@ -29,74 +44,74 @@ class Check(Row):
 
     def markdown(self) -> str:
         """Return the verdict as a comment for a pull request."""
-        verdict = "keeps its promise" if self.ok else "misses its promise"
-        lines = [f"**fitcalc:** {self.subject} {verdict}.", ""]
-        if self.failures:
-            lines += ["| limit | needed | available | why |", "| --- | ---: | ---: | --- |"]
-            lines += [
-                f"| {f.limit.value} | {f.needed:,.4g} | {f.available:,.4g} | {f.reason} |"
-                for f in self.failures
-            ]
-            lines += [""]
-        if self.prediction is not None:
-            lines += _latency(self.prediction)
-        return "\n".join(lines).rstrip()
+        from fitcalc.planning.check_text import markdown  # noqa: PLC0415 - reads this module
+
+        return markdown(self)
 
 
-def check(asked: Scenario | Plan) -> Check:
+def check(asked: Scenario | Plan, *, relax: bool = False, name: str = "") -> Check:
     """Check a scenario, or a plan that was already made.
 
     Args:
         asked: A deployment with its traffic and promise, limits that a plan must stay within,
-            or a plan.
+            both, or a plan.
+        relax: Look for the least change that would pass, where a scenario does not.
+        name: What the file calls the scenario.
     """
     if isinstance(asked, Plan):
-        return _check_plan(asked)
+        return _check_plan(asked, name)
     if asked.deployment is not None:
-        return _check_deployment(asked, asked.deployment)
-    from fitcalc.planning.planned import plan_of  # noqa: PLC0415 - a deployment needs no planner
+        found = _check_deployment(asked, asked.deployment, name)
+    else:
+        from fitcalc.planning.planned import plan_of  # noqa: PLC0415 - a deployment needs none
 
-    return _check_plan(plan_of(asked))
+        found = _check_plan(plan_of(asked), name)
+    if found.ok or not relax:
+        return found
+    from fitcalc.planning.relax import relaxations  # noqa: PLC0415 - only where something broke
+
+    return found.model_copy(update={"relaxations": relaxations(asked)})
 
 
-def _check_plan(plan: Plan) -> Check:
+def _check_plan(plan: Plan, name: str) -> Check:
     asked = plan.question
     if plan.best is not None:
         best = plan.best
-        subject = f"{asked.model} on {best.gpu_count} x {best.gpu}"
-        return Check(ok=True, subject=subject, failures=(), prediction=best.prediction)
+        return Check(
+            ok=True,
+            subject=f"{asked.model} on {best.gpu_count} x {best.gpu}",
+            failures=(),
+            prediction=best.prediction,
+            served=of_choice(best, asked.slo),
+            name=name,
+        )
     lost = plan.closest
-    failures = () if lost is None else (_failure(lost),)
-    return Check(ok=False, subject=f"{asked.model} within the limits given", failures=failures)
-
-
-def _check_deployment(asked: Scenario, deployment: Deployment) -> Check:
-    from fitcalc.planning.predict import predict  # noqa: PLC0415
-
-    share = asked.traffic.share(deployment.replicas)
-    subject = f"{asked.model} on {deployment.replicas} x {asked.engine.gpus} {deployment.gpu}"
-    found = predict(asked.model, deployment.gpu, asked.engine, share)
-    if isinstance(found, Rejection):
-        failure = _failure(found)
-        return Check(ok=False, subject=subject, failures=(failure,))
-    failures = missed(found, asked.slo)
-    return Check(ok=not failures, subject=subject, failures=failures, prediction=found)
-
-
-def _failure(no: Rejection | RejectedChoice) -> Failure:
-    """Say a no as a missed limit."""
-    return Failure(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
-
-
-def _latency(found: Prediction) -> list[str]:
-    rows = (
-        ("TTFT", found.ttft_ms),
-        ("ITL", found.itl_ms),
-        ("TPOT", found.tpot_ms),
-        ("E2E", found.e2e_ms),
+    failures = () if lost is None else (_of_lost(lost),)
+    return Check(
+        ok=False,
+        subject=f"{asked.model} within the limits given",
+        failures=failures,
+        misses=nearest(plan.rejections, _NEAREST),
+        name=name,
     )
-    return [
-        "| ms | p50 | p95 | p99 |",
-        "| --- | ---: | ---: | ---: |",
-        *(f"| {name} | {p.p50:,.1f} | {p.p95:,.1f} | {p.p99:,.1f} |" for name, p in rows),
-    ]
+
+
+def _check_deployment(asked: Scenario, deployment: Deployment, name: str) -> Check:
+    from fitcalc.planning.pinned import judge  # noqa: PLC0415
+
+    found = judge(asked, deployment)
+    return Check(
+        ok=not found.failures,
+        subject=f"{asked.model} on {deployment.replicas} x {asked.engine.gpus} {deployment.gpu}",
+        failures=found.failures,
+        prediction=found.prediction,
+        served=found.served,
+        name=name,
+    )
+
+
+def _of_lost(no: RejectedChoice) -> Failure:
+    """Say the closest loser as a missed limit."""
+    where = f"{no.gpu} TP{no.tensor_parallel_size} {no.weight_format}"
+    reason = f"the nearest, {where}: {no.reason}"
+    return Failure(limit=no.limit, needed=no.needed, available=no.available, reason=reason)

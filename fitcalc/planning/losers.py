@@ -117,6 +117,14 @@ def closest(lost: Iterable[RejectedChoice]) -> RejectedChoice | None:
     return min(lost, key=lambda one: (_stage(one.limit), shortfall(one)), default=None)
 
 
+def nearest(lost: Iterable[RejectedChoice], count: int) -> tuple[RejectedChoice, ...]:
+    """Return the candidates that came nearest, at most one of each GPU type."""
+    found: dict[str, RejectedChoice] = {}
+    for one in sorted(lost, key=lambda one: (_stage(one.limit), shortfall(one))):
+        found.setdefault(one.gpu, one)
+    return tuple(found.values())[:count]
+
+
 def _stage(limit: Limit) -> int:
     """How far a loser came: 0 costs too much, 1 too slow, 2 too large, 3 cannot run."""
     if limit in (Limit.BUDGET, Limit.MAX_GPUS, Limit.PRICE):

@@ -1,0 +1,118 @@
+"""A pinned choice: whether a deployment keeps the promise, and the limits beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fitcalc.answers import Limit, Prediction, Rejection
+from fitcalc.catalog.gpu import resolve_gpu
+from fitcalc.errors import InvalidValue, UnknownName
+from fitcalc.inputs.scenario import Deployment, PlanLimits, Scenario
+from fitcalc.planning.cost import bill
+from fitcalc.planning.missed import Failure, missed
+from fitcalc.planning.predict import predict
+from fitcalc.planning.served import Served, served
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of a deployment: the limits it misses, and a server's users where it runs."""
+
+    failures: tuple[Failure, ...]
+    prediction: Prediction | None
+    served: Served | None
+
+
+def judge(asked: Scenario, pinned: Deployment, *, method: str = "auto") -> Verdict:
+    """Predict a server at its share of the traffic, and count GPUs and money.
+
+    Args:
+        asked: The scenario.
+        pinned: Its deployment.
+        method: As in ``predict``.
+
+    Raises:
+        InvalidValue: the limits do not allow its GPU type.
+    """
+    limits = asked.plan or PlanLimits()
+    _allowed(pinned, limits)
+    gpus = asked.engine.gpus * pinned.replicas
+    money = _usd_per_hour(asked, pinned, limits)
+    spent = _spent(gpus, money, limits)
+    share = asked.traffic.share(pinned.replicas)
+    found = predict(asked.model, pinned.gpu, asked.engine, share, method=method)
+    if isinstance(found, Rejection):
+        return Verdict((failure(found), *spent), None, None)
+    what = served(
+        found,
+        asked.slo,
+        gpu=_gpu_id(pinned.gpu),
+        gpu_count=gpus,
+        replicas=pinned.replicas,
+        usd_per_hour=money,
+        settings=asked.engine.model_dump(mode="json", exclude_defaults=True),
+    )
+    full = _with_headroom(asked, pinned, limits, method)
+    failures = (*missed(found, asked.slo), *spent)
+    return Verdict(failures or full, found, what)
+
+
+def failure(no: Rejection) -> Failure:
+    """Say a no as a missed limit."""
+    return Failure(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
+
+
+def _with_headroom(
+    asked: Scenario, pinned: Deployment, limits: PlanLimits, method: str
+) -> tuple[Failure, ...]:
+    """Return what is missed once the headroom that was asked for is used up."""
+    if not limits.headroom or asked.traffic.qps is None:
+        return ()
+    rate = asked.traffic.qps / (1.0 - limits.headroom)
+    share = asked.traffic.replace(qps=rate).share(pinned.replicas)
+    found = predict(asked.model, pinned.gpu, asked.engine, share, method=method)
+    some = (failure(found),) if isinstance(found, Rejection) else missed(found, asked.slo)
+    words = f" once the headroom of {limits.headroom:.0%} is used ({rate:,.4g} requests/s)"
+    return tuple(one.model_copy(update={"reason": one.reason + words}) for one in some)
+
+
+def _spent(gpus: int, money: float | None, limits: PlanLimits) -> tuple[Failure, ...]:
+    """Return the limits of GPUs and money that are passed."""
+    out = []
+    if limits.max_gpus is not None and gpus > limits.max_gpus:
+        why = f"the deployment has {gpus} GPUs; at most {limits.max_gpus} are allowed"
+        row = Failure(limit=Limit.MAX_GPUS, needed=gpus, available=limits.max_gpus, reason=why)
+        out.append(row)
+    budget = limits.budget_usd_per_hour
+    if budget is not None and money is None:
+        why = "no price is known, so the budget cannot be checked"
+        out.append(Failure(limit=Limit.PRICE, needed=0.0, available=budget, reason=why))
+    elif budget is not None and money is not None and money > budget:
+        why = f"the deployment costs {money:,.2f} USD/h; at most {budget:,.2f} are allowed"
+        out.append(Failure(limit=Limit.BUDGET, needed=money, available=budget, reason=why))
+    return tuple(out)
+
+
+def _usd_per_hour(asked: Scenario, pinned: Deployment, limits: PlanLimits) -> float | None:
+    try:
+        found = bill(pinned.gpu, asked.engine.gpus, pinned.replicas, limits.cloud)
+    except UnknownName as error:
+        if error.kind == "cloud":
+            raise
+        return None  # a slice of a card, or one's own: nobody sells it
+    return None if found is None else found.usd_per_hour
+
+
+def _allowed(pinned: Deployment, limits: PlanLimits) -> None:
+    """Refuse a deployment on a GPU type that the plan may not use."""
+    gpu = _gpu_id(pinned.gpu)
+    if limits.gpus is not None and gpu not in {resolve_gpu(name) for name in limits.gpus}:
+        fix = f"[plan] allows only {', '.join(limits.gpus)}"
+        raise InvalidValue("deployment.gpu", pinned.gpu, fix)
+    if gpu in {resolve_gpu(name) for name in limits.exclude_gpus}:
+        raise InvalidValue("deployment.gpu", pinned.gpu, "[plan] excludes it")
+
+
+def _gpu_id(gpu: str) -> str:
+    """Return the table id; a slice of a card keeps its name."""
+    return gpu if ":" in gpu else resolve_gpu(gpu)
