@@ -64,6 +64,7 @@ conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, ins
 snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
 	$(BIN)/python docs/model_page.py
+	$(BIN)/fitcalc lock examples/ci/fitcalc.toml
 
 bench: $(VENV)/.dev ## Measure start-up, warm plan, install size and the simulation's speed
 	$(BIN)/python benchmarks/startup.py

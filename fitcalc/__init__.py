@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fitcalc.inputs.trace import Trace
     from fitcalc.inputs.traffic import Traffic
     from fitcalc.planning.check import Check, check
+    from fitcalc.planning.check_file import FileCheck, check_file
     from fitcalc.planning.choice import Choice, Plan
     from fitcalc.planning.explain import Explanation, explain
     from fitcalc.planning.fits import fit
@@ -39,6 +40,7 @@ __all__ = [
     "Choice",
     "EngineArgs",
     "Explanation",
+    "FileCheck",
     "FitcalcError",
     "Interval",
     "Lengths",
@@ -64,6 +66,7 @@ __all__ = [
     "TrafficClass",
     "calibration",
     "check",
+    "check_file",
     "explain",
     "fit",
     "manifests",
@@ -87,6 +90,7 @@ _HOMES = {
     "inputs.trace": ("Trace",),
     "inputs.traffic": ("Traffic",),
     "planning.check": ("Check", "check"),
+    "planning.check_file": ("FileCheck", "check_file"),
     "planning.choice": ("Choice", "Plan"),
     "planning.explain": ("Explanation", "explain"),
     "planning.fits": ("fit",),

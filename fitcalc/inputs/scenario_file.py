@@ -28,6 +28,7 @@ _KINDS = {
     "format": ("plan.quantization", "engine.quantization"),
     "kv cache format": ("engine.kv_cache_dtype",),
     "cloud": ("plan.cloud",),
+    "region": ("plan.region",),
 }
 """Where the name of a thing that no table holds may stand."""
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -99,7 +100,7 @@ def read_scenarios(path: Path) -> ScenarioFile:
     found = []
     for name, own in cast("Table", named).items():
         try:
-            asked = scenario_of(_over(shared, own, name))
+            asked = _beside(path, scenario_of(_over(shared, own, name)))
         except FitcalcError as error:
             raise MistakeInFile(path, line_of(lines, name, error), str(error)) from None
         found.append(NamedScenario(name, asked, lines.get((_NAMED, name), 1)))
@@ -119,6 +120,13 @@ def read_scenario(path: Path) -> Scenario:
             "scenario", path, f"it holds several ({names}); read_scenarios reads all"
         )
     return found[0].asked
+
+
+def _beside(path: Path, asked: Scenario) -> Scenario:
+    """Find a price table that is named relative to the file."""
+    if asked.plan is None or asked.plan.prices is None:
+        return asked
+    return asked.replace(plan=asked.plan.replace(prices=path.parent / asked.plan.prices))
 
 
 def line_of(lines: Mapping[tuple[str, ...], int], name: str, error: FitcalcError) -> int:

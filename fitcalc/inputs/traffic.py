@@ -43,6 +43,8 @@ class Traffic(Question):
     @field_validator("qps", mode="before")
     @classmethod
     def _rate(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise InvalidValue("qps", value, "give a rate such as 20, 20/s, 90/min or 1M/day")
         return parse_rate(value, "qps") if isinstance(value, str) else value
 
     @field_validator("isl", "osl", mode="before")

@@ -74,7 +74,8 @@ def over(failure: Failure) -> str:
     """
     if not failure.available or failure.needed <= failure.available:
         return "-"
-    return f"{_PERCENT * (failure.needed / failure.available - 1.0):,.3g} %"
+    percent = _PERCENT * (failure.needed / failure.available - 1.0)
+    return f"{percent:,.0f} %" if percent >= _PERCENT else f"{percent:.3g} %"
 
 
 def miss_words(one: RejectedChoice) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from fitcalc.answers import Limit, Prediction, Rejection
 from fitcalc.catalog.gpu import resolve_gpu
-from fitcalc.errors import InvalidValue, UnknownName
+from fitcalc.errors import InvalidValue
 from fitcalc.inputs.scenario import Deployment, PlanLimits, Scenario
 from fitcalc.planning.cost import bill
+from fitcalc.planning.market import market
 from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.predict import predict
 from fitcalc.planning.served import Served, served
@@ -94,12 +95,8 @@ def _spent(gpus: int, money: float | None, limits: PlanLimits) -> tuple[Failure,
 
 
 def _usd_per_hour(asked: Scenario, pinned: Deployment, limits: PlanLimits) -> float | None:
-    try:
-        found = bill(pinned.gpu, asked.engine.gpus, pinned.replicas, limits.cloud)
-    except UnknownName as error:
-        if error.kind == "cloud":
-            raise
-        return None  # a slice of a card, or one's own: nobody sells it
+    sold = market(limits.buying)
+    found = bill(_gpu_id(pinned.gpu), asked.engine.gpus, pinned.replicas, sold)
     return None if found is None else found.usd_per_hour
 
 
