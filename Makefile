@@ -61,9 +61,11 @@ conformance: $(VENV)/.dev ## Compare KV plans and schedules with vLLM's own, ins
 	$(BIN)/python -m tests.conformance.deployments .conformance
 	$(BIN)/python -m tests.conformance.beside_vllm .conformance
 
-snapshot: $(VENV)/.dev ## Rewrite tests/snapshot, README's output and docs/model.md; review the diff
+snapshot: $(VENV)/.dev ## Rewrite all that is made from code: snapshots, docs, schema, lock; review the diff
 	FITCALC_SNAPSHOT=rewrite $(BIN)/pytest --no-header tests/test_snapshot.py
 	$(BIN)/python docs/model_page.py
+	$(BIN)/python -m fitcalc.inputs.scenario_schema > fitcalc.schema.tmp
+	mv fitcalc.schema.tmp fitcalc/inputs/fitcalc.schema.json
 	$(BIN)/fitcalc lock examples/ci/fitcalc.toml
 
 bench: $(VENV)/.dev ## Measure start-up, warm plan, install size and the simulation's speed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import cast
@@ -131,3 +132,7 @@ def _said(asked: type[Question]) -> dict[str, str]:
         else:
             last = ""
     return said
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

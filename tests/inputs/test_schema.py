@@ -29,7 +29,7 @@ deployment = { gpu = "h100", replicas = 4 }
 
 
 def test_the_shipped_schema_is_what_the_types_say() -> None:
-    said = "write fitcalc/inputs/fitcalc.schema.json again: scenario_schema.schema_text()"
+    said = "run `make snapshot`: it writes fitcalc/inputs/fitcalc.schema.json"
     assert shipped_schema() == schema_text(), said
 
 
