@@ -13,7 +13,7 @@ from palette import GREY, SERIES
 
 BAND: Final = 0.1
 """Share off that the band shows. [1]"""
-METRICS: Final = {"tpot": "per token (TPOT)", "ttft": "first token (TTFT)"}
+METRICS: Final = {"tpot": "time per output token", "ttft": "time to first token"}
 _SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _HEIGHT: Final = 420
 """Of the scatter. [px]"""

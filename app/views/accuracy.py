@@ -38,7 +38,7 @@ def page() -> None:
         return
     with st.sidebar:
         metric = st.radio(
-            "Latency", list(METRICS), format_func=METRICS.__getitem__, key="metric", bind=_LINK
+            "Latency", list(METRICS), captions=list(METRICS.values()), key="metric", bind=_LINK
         )
         models = st.multiselect(
             "Only these models", sorted({r.model for r in runs}), key="model", bind=_LINK

@@ -38,6 +38,21 @@ class OverTime:
     busy: Array
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Waits:
+    """Percentiles of the time to first token, by when a request was sent; nan where none was.
+
+    Attributes:
+        time_s: Middle of each bin. [s]
+        p50_s: Half of its requests waited no longer. [s]
+        p95_s: 95 % of them. [s]
+    """
+
+    time_s: Array
+    p50_s: Array
+    p95_s: Array
+
+
 class Course(Row):
     """The same as an answer has it: fields as in ``OverTime``."""
 
@@ -87,6 +102,21 @@ def over_time(seen: Records, bins: int = 60) -> OverTime:
         preemptions=named["preempted"] / width,
         busy=named["busy"] / (width * seen.replicas),
     )
+
+
+def waits(seen: Records, bins: int = 40) -> Waits:
+    """Bin the times to first token by when their requests were sent.
+
+    Args:
+        seen: What a simulation saw.
+        bins: Bins of equal time. [1]
+    """
+    edges = np.linspace(0.0, float(seen.arrival_s.max()) or 1.0, bins + 1)
+    which = np.clip(np.searchsorted(edges, seen.arrival_s, side="right") - 1, 0, bins - 1)
+    ends = np.full((2, bins), np.nan)
+    for one in np.unique(which):
+        ends[:, one] = np.quantile(seen.ttft_s[which == one], (0.5, 0.95))
+    return Waits((edges[:-1] + edges[1:]) / 2.0, ends[0], ends[1])
 
 
 def _inside(from_s: Array, to_s: Array, edges: Array) -> Array:

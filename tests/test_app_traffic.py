@@ -1,0 +1,85 @@
+"""The traffic page: requests drawn or uploaded, simulated, and never trusted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
+
+from streamlit.testing.v1 import AppTest
+
+from fitcalc import Simulation
+from fitcalc.cli.main import run
+from fitcalc.errors import InvalidValue
+from upload import read_trace
+
+APP = Path(__file__).parent.parent / "app"
+TRACE = b"arrival_s,input_tokens,output_tokens\n0,100,10\n0.5,200,20\n"
+
+
+def opened(**address: str) -> AppTest:
+    app = AppTest.from_file(str(APP / "views" / "traffic.py"), default_timeout=60)
+    for name, value in {"num-requests": "200", **address}.items():
+        app.query_params[name.replace("_", "-")] = value
+    return app.run()
+
+
+def test_a_run_shows_what_users_feel_and_the_same_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = opened(qps="4", source="day", replicas="2")
+    assert not app.exception
+    names: dict[str, Simulation] = {}
+    exec(app.code[-1].value, names)  # noqa: S102 - our own page's words
+    found = names["found"]
+    assert "Rates.day" in app.code[-1].value
+    assert app.caption[0].value.startswith(f"200 requests in {found.duration_s:,.1f} s")
+    _, *words = shlex.split(app.code[-2].value)
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ttft_ms"]["p99"] == found.ttft_ms.p99
+
+
+def test_a_model_that_does_not_fit_is_a_sentence() -> None:
+    app = opened(model="llama-3.1-405b", gpu="l4")
+    assert not app.exception
+    assert app.error[0].value.startswith("It does not run: ")
+
+
+def test_many_requests_wait_for_a_word() -> None:
+    app = opened(num_requests="100000")
+    assert not app.exception
+    assert not app.metric
+    assert app.button[0].label == "Simulate 100,000 requests"
+
+
+def test_nothing_is_simulated_before_the_file_is_there() -> None:
+    app = opened(source="file")
+    assert app.info[0].value == "Upload a file of requests in the sidebar."
+
+
+def test_an_uploaded_file_is_read() -> None:
+    for name, data in (("a.csv", TRACE), ("b.csv.gz", gzip.compress(TRACE))):
+        assert read_trace(name, data, skip_bad=False).isl.tolist() == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.exe", TRACE, "give a file that ends in"),
+        ("a.csv", b"\x00\xff\xfe" * 100, "trace"),
+        ("a.csv", b"", "trace"),
+        ("a.csv", b"x" * (21 << 20), "at most 20 MiB"),
+        ("a.csv.gz", gzip.compress(TRACE)[:-9], "pack the file anew"),
+        ("a.csv.gz", gzip.compress(b"0" * (101 << 20)), "at most 100 MiB of text"),
+        ("../../etc/a.csv", b"arrival_s,input_tokens,output_tokens\n0,-1,5\n", "input_tokens"),
+    ],
+)
+def test_a_hostile_file_is_a_sentence(name: str, data: bytes, said: str) -> None:
+    with pytest.raises(InvalidValue, match=said) as told:
+        read_trace(name, data, skip_bad=False)
+    assert "\n" not in str(told.value)
