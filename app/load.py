@@ -19,7 +19,9 @@ _SOURCES: Final = {
     _DAY: "a day of 24 hours",
     _FILE: "recorded requests, uploaded",
 }
-_MOST: Final = 500_000
+_STEADY_COUNT: Final = 2000
+"""Requests of a steady rate where nobody says how many. [1]"""
+_MOST: Final = 1_000_000
 """Requests that one visitor may simulate. [1]"""
 _IMPORTS: Final = "from fitcalc import EngineArgs, Slo, "
 
@@ -53,9 +55,14 @@ def ask_load() -> Load | None:
     )  # fmt: skip
     isl = int(st.number_input("Input tokens (isl)", 1, 1_000_000, 575, key="isl", bind=_LINK))
     osl = int(st.number_input("Output tokens (osl)", 1, 1_000_000, 248, key="osl", bind=_LINK))
-    count = int(
-        st.number_input("Requests to simulate", 10, _MOST, 2000, key="num-requests", bind=_LINK)
+    asked = st.number_input(
+        "Requests to simulate", 10, _MOST, None, key="num-requests", bind=_LINK,
+        placeholder=f"{_STEADY_COUNT:,}, or the whole day",
+    )  # fmt: skip
+    whole = (
+        min(max(round(qps * Rates.day(1.0).end_s), 1), _MOST) if source == _DAY else _STEADY_COUNT
     )
+    count = whole if asked is None else asked
     flags = [("qps", f"{qps:g}"), ("isl", str(isl)), ("osl", str(osl))]
     flags += [("num-requests", str(count))]
     said = f"qps={qps:g}, isl={isl}, osl={osl}"

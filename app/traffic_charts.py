@@ -14,7 +14,7 @@ from fitcalc.simulation.quantiles import percentiles
 from fitcalc.units import MILLI
 from palette import BLUE, GREY, ORANGE
 
-_HEIGHT: Final = 150
+_HEIGHT: Final = 190
 """Of one course. [px]"""
 COURSES: Final = (
     ("arrivals", "requests sent (1/s)"),
@@ -38,11 +38,11 @@ def course_frame(seen: Course) -> pd.DataFrame:
 def course_chart(frame: pd.DataFrame, title: str) -> alt.Chart:
     """Plot one column over time."""
     chart: alt.Chart = (
-        alt.Chart(frame, height=_HEIGHT)
+        alt.Chart(frame, height=_HEIGHT, title=title)
         .mark_area(line={"color": BLUE}, color=BLUE, opacity=0.25)
         .encode(
             x=alt.X("time (s):Q"),
-            y=alt.Y(f"{title}:Q", title=title),
+            y=alt.Y(f"{title}:Q", title=None),
             tooltip=[alt.Tooltip(name, format=",.2f") for name in ("time (s)", title)],
         )
     )

@@ -28,10 +28,8 @@ from traffic_charts import (
 )
 
 _LINK: Final = "query-params"
-_AT_ONCE: Final = 20_000
-"""Requests that are simulated without being asked to: a second's work. [1]"""
-_STEPS: Final = 100
-"""Moves of the progress bar. [1]"""
+_AT_ONCE: Final = 20_000  # requests simulated without being asked to: a second's work
+_STEPS: Final = 100  # of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
