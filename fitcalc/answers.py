@@ -92,7 +92,8 @@ class Prediction(Row):
     """What a replica's users would feel. Latencies in ms, rates per second and replica.
 
     ``ttft_ms`` arrival to first token; ``itl_ms`` the gaps between output tokens; ``tpot_ms``
-    (e2e - ttft) / (osl - 1) of a request; ``e2e_ms`` arrival to last token.
+    (e2e - ttft) / (osl - 1) of a request; ``e2e_ms`` arrival to last token. ``shares`` says what a
+    request's whole time goes to, the queue and the wait for KV cache included; they sum to 1.
     """
 
     stable: bool
@@ -109,6 +110,7 @@ class Prediction(Row):
     max_concurrency: float
     kv_cache_usage: float
     bottleneck: Bottleneck
+    shares: dict[Bottleneck, float]
     calibrated: Calibrated
     method: Literal["closed_form", "simulation"]
     interval: Interval

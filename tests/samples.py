@@ -55,6 +55,7 @@ PREDICTION = Prediction(
     max_concurrency=177.0,
     kv_cache_usage=0.22,
     bottleneck=Bottleneck.COMPUTE,
+    shares={Bottleneck.COMPUTE: 0.6, Bottleneck.WEIGHT_BANDWIDTH: 0.3, Bottleneck.QUEUE: 0.1},
     calibrated=Calibrated.MEASURED,
     method="closed_form",
     interval=Interval(ttft_ms=(560.0, 760.0), tpot_ms=(28.0, 34.0)),

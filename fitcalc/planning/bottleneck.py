@@ -34,6 +34,34 @@ def bottleneck(shares: Mapping[Bottleneck, float], found: Felt, *, slots_bind: b
     return max(shares, key=lambda name: shares[name])
 
 
+def request_shares(
+    busy: Mapping[Bottleneck, float], found: Felt, *, slots_bind: bool
+) -> dict[Bottleneck, float]:
+    """Share of a request's whole time by what it waits for; the shares sum to 1. [1]
+
+    Waiting for a slot or for other prompts is the queue's, waiting for KV blocks the KV cache's;
+    the rest goes as the engine's busy time does.
+
+    Args:
+        busy: Share of the engine's busy time by what it waits for.
+        found: What users feel.
+        slots_bind: Whether max_num_seqs, not the KV cache, is what bounds the batch.
+    """
+    first = found.ttft.mean / max(found.e2e.mean, found.ttft.mean)
+    place = min(found.place_share, found.queue_share) * first
+    room = 0.0 if slots_bind else place
+    return waiting_shares(busy, queue=found.queue_share * first - room, room=room)
+
+
+def waiting_shares(
+    busy: Mapping[Bottleneck, float], *, queue: float, room: float = 0.0
+) -> dict[Bottleneck, float]:
+    """Put the queue and the wait for KV cache beside what the engine is busy with. [1]"""
+    rest = 1.0 - queue - room
+    shares = {name: share * rest for name, share in busy.items()}
+    return {**shares, Bottleneck.KV_CAPACITY: room, Bottleneck.QUEUE: queue}
+
+
 def time_shares(
     step: StepModel, batch: Sequence[float], traffic: Traffic
 ) -> list[dict[Bottleneck, float]]:

@@ -9,7 +9,7 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated
-from fitcalc.planning.bottleneck import time_shares
+from fitcalc.planning.bottleneck import time_shares, waiting_shares
 from fitcalc.planning.requests import DEFAULT_REQUESTS
 from fitcalc.planning.server import (
     beyond_length,
@@ -115,6 +115,7 @@ def simulated_prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
         bottleneck=max(shares, key=lambda name: shares[name]),
+        shares=waiting_shares(shares, queue=found.queue_ms.mean / found.e2e_ms.mean),
         calibrated=calibrated(setup.gpu, setup.weight),
         interval=interval_of(setup, found.ttft_ms, found.tpot_ms),
     )

@@ -26,7 +26,7 @@ from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
 from fitcalc.physics.launch import doubt_s
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
-from fitcalc.planning.bottleneck import bottleneck, time_shares
+from fitcalc.planning.bottleneck import bottleneck, request_shares, time_shares
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.predict import Felt, felt
 from fitcalc.queueing.profile import Profile, profile
@@ -130,7 +130,7 @@ def prediction(
     ranks = setup.engine.data_parallel_size
     rate = found.requests_per_s * ranks
     held = request_bytes(setup, traffic.held)
-    fitting = ledger.kv_cache_bytes / held
+    slots_bind = ledger.kv_cache_bytes / held >= setup.engine.seats
     return Prediction(
         stable=found.stable,
         ttft_ms=found.ttft,
@@ -145,7 +145,8 @@ def prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
         kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
-        bottleneck=bottleneck(shares, found, slots_bind=fitting >= setup.engine.seats),
+        bottleneck=bottleneck(shares, found, slots_bind=slots_bind),
+        shares=request_shares(shares, found, slots_bind=slots_bind),
         calibrated=calibrated(setup.gpu, setup.weight),
         method="closed_form",
         interval=interval_of(setup, found.ttft, found.tpot),

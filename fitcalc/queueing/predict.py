@@ -30,6 +30,7 @@ class Felt:
         capacity: Largest stable rate. [1/s]
         waiting: Share of requests that wait for a slot or KV blocks. [1]
         queue_share: Share of the mean TTFT that is waiting. [1]
+        place_share: Share of it that is waiting for a slot or KV blocks. [1]
     """
 
     stable: bool
@@ -43,6 +44,7 @@ class Felt:
     capacity: float
     waiting: float
     queue_share: float
+    place_share: float
 
 
 def felt(server: Profile, traffic: Traffic) -> list[Felt]:
@@ -78,6 +80,7 @@ def felt_at(server: Profile, load: Array, traffic: Traffic, *, closed: bool) -> 
             capacity=float(state.capacity[i]),
             waiting=float(state.waiting[i]),
             queue_share=float(1.0 - least[i] / answer.ttft.total_mean[i]),
+            place_share=float(state.waiting[i] * state.slot_wait_s[i] / answer.ttft.total_mean[i]),
         )
         for i in range(len(load))
     ]

@@ -31,6 +31,7 @@ from fitcalc.report.words import (
     milliseconds,
     number,
     sentence,
+    shares_words,
     usd,
 )
 
@@ -72,7 +73,10 @@ def reasons(plan: Plan, best: Choice) -> tuple[str, ...]:
         f"{100 * found.kv_cache_usage:.0f} % of its KV cache in use; "
         f"{100 * best.headroom:.0f} % of the rate the promise allows is left free."
     )
-    binds = f"What binds is {BOTTLENECK[found.bottleneck]}."
+    binds = (
+        f"What binds is {BOTTLENECK[found.bottleneck]}. A request's time goes to "
+        f"{shares_words(found.shares)}."
+    )
     return tuple(line for line in (what, _against(plan, best), binds, carries) if line)
 
 

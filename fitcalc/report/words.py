@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fitcalc.answers import Bottleneck, Calibrated, Limit
 from fitcalc.errors import FitcalcError
 from fitcalc.inputs.engine import ResolvedEngine
@@ -28,6 +30,20 @@ BINDS = {
     Bottleneck.QUEUE: "queue",
 }
 """What binds, in a word."""
+
+_WORTH_SAYING = 0.01
+
+
+def shares_words(shares: Mapping[Bottleneck, float]) -> str:
+    """Say what a request's time goes to, the largest first.
+
+    Examples:
+        >>> shares_words({Bottleneck.LINK: 0.25, Bottleneck.HOST: 0.75, Bottleneck.QUEUE: 0.001})
+        'host 75 %, link 25 %'
+    """
+    ordered = sorted(shares.items(), key=lambda one: -one[1])
+    return ", ".join(f"{BINDS[n]} {100 * x:.0f} %" for n, x in ordered if x >= _WORTH_SAYING)
+
 
 CALIBRATED = {
     Calibrated.OWN: "fitted to your own measurements of this device",

@@ -98,6 +98,7 @@ class Simulation(Row):
         kv_cache_tokens: float,
         max_concurrency: float,
         bottleneck: Bottleneck,
+        shares: dict[Bottleneck, float],
         calibrated: Calibrated,
         interval: Interval,
     ) -> Prediction:
@@ -117,6 +118,7 @@ class Simulation(Row):
             max_concurrency=max_concurrency,
             kv_cache_usage=self.kv_cache_usage,
             bottleneck=bottleneck,
+            shares=shares,
             calibrated=calibrated,
             method="simulation",
             interval=interval,

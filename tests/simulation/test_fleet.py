@@ -136,6 +136,7 @@ def test_throughput_is_tokens_over_time() -> None:
         kv_cache_tokens=480_000,
         max_concurrency=583,
         bottleneck=Bottleneck.COMPUTE,
+        shares={},
         calibrated=Calibrated.MEASURED,
         interval=Interval(ttft_ms=(1, 2), tpot_ms=(1, 2)),
     )
