@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from fitcalc import EngineArgs, Slo, Traffic, plan
+from fitcalc.answers import Terms
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import RequestLength, request_length
 from fitcalc.planning.choice import Plan
+from fitcalc.planning.plan import DEFAULT_HEADROOM, Verify
 from fitcalc.planning.unsaid import name_defaults
 from fitcalc.units import parse_tokens
 from share import command
 
 AUTO = "auto"
-_SLO = Slo()
+_SLO, _BUYING = Slo(), Buying()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Limits:
     kv_cache_dtype: str = AUTO
     max_gpus: int | None = None
     budget: float | None = None
-    cloud: str | None = None
+    headroom: float = DEFAULT_HEADROOM
+    buying: Buying = _BUYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +57,33 @@ class Asked:
 
     def flags(self) -> list[tuple[str, str]]:
         """Return the command line's options that ask the same, defaults left out."""
-        load, slo, limits = self.load, self.slo, self.limits
+        load, slo, limits, buys = self.load, self.slo, self.limits, self.limits.buying
         loop = ("concurrency", load.concurrency) if load.concurrency else ("qps", load.qps)
-        rows: list[tuple[str, object]] = [
+        rows: list[tuple[str, str | float | None]] = [
             ("model", self.model),
             ("ctx", load.ctx),
             ("isl", load.isl),
             ("osl", load.osl),
             loop,
-            ("prefix-hit", load.prefix_hit),
+            ("prefix-hit", _unless(load.prefix_hit, 0.0)),
             ("ttft", _unless(slo.ttft_ms, _SLO.ttft_ms)),
             ("itl", _unless(slo.itl_ms, _SLO.itl_ms)),
             ("e2e", slo.e2e_ms),
             ("percentile", _unless(slo.percentile, _SLO.percentile)),
+            ("itl-percentile", slo.itl_percentile),
             *(("gpu", gpu) for gpu in limits.gpu),
             *(("exclude-gpu", gpu) for gpu in limits.exclude_gpu),
             *(("quantization", fmt) for fmt in limits.quantization),
             ("kv-cache-dtype", "" if limits.kv_cache_dtype == AUTO else limits.kv_cache_dtype),
             ("max-gpus", limits.max_gpus),
             ("budget", limits.budget),
-            ("cloud", limits.cloud),
+            ("headroom", _unless(limits.headroom, DEFAULT_HEADROOM)),
+            ("terms", None if buys.terms is Terms.ON_DEMAND else buys.terms.value),
+            ("cloud", buys.cloud),
+            ("region", buys.region),
+            ("mean-share", _unless(buys.mean_share, _BUYING.mean_share)),
         ]
-        return [(name, _word(value)) for name, value in rows if value]
+        return [(name, _word(value)) for name, value in rows if value not in {None, ""}]
 
     def command(self) -> str:
         """Return the command line that asks the same."""
@@ -89,15 +97,17 @@ class Asked:
         """
         said = self.slo.model_dump(exclude_unset=True)
         slo = f"Slo({_arguments(said)})" if said else "None"
-        given = {name: value for name, value in self._limits().items() if value}
+        given = {k: value for k, value in self._limits().items() if value not in {None, ()}}
         lines = [
-            "from fitcalc import Buying, EngineArgs, Slo, Traffic, plan\n",
+            "from fitcalc import Buying, EngineArgs, Slo, Traffic, plan",
+            "from fitcalc.planning.plan import Verify\n",
             "found = plan(",
             f"    {self.model!r},",
             f"    Traffic({_arguments(self._traffic())}),",
             f"    {slo},",
             *(f"    {name}={_said(value)}," for name, value in given.items()),
             f"    engine=EngineArgs({_arguments(self._engine())}),",
+            "    verify=Verify.CHEAP,",
             ")",
         ]
         return "\n".join(lines)
@@ -110,8 +120,9 @@ class Asked:
         """
         note, engine = self._length().note, EngineArgs(**self._engine())
         found = plan(
-            self.model, Traffic(**self._traffic()), self.slo, engine=engine, **self._limits()
-        )
+            self.model, Traffic(**self._traffic()), self.slo, engine=engine, verify=Verify.CHEAP,
+            **self._limits(),
+        )  # fmt: skip
         return name_defaults(found, self.slo, engine, split=bool(note)), note
 
     def _length(self) -> RequestLength:
@@ -139,7 +150,8 @@ class Asked:
             "quantization": limits.quantization or None,
             "max_gpus": limits.max_gpus,
             "budget_usd_per_hour": limits.budget,
-            "buying": Buying(cloud=limits.cloud) if limits.cloud else None,
+            "headroom": _unless(limits.headroom, DEFAULT_HEADROOM),
+            "buying": None if limits.buying == _BUYING else limits.buying,
         }
 
     def _engine(self) -> dict[str, object]:
@@ -156,6 +168,7 @@ class LimitArguments(TypedDict):
     quantization: tuple[str, ...] | None
     max_gpus: int | None
     budget_usd_per_hour: float | None
+    headroom: float | None
     buying: Buying | None
 
 
@@ -170,7 +183,7 @@ def answer(asked: Asked) -> tuple[Plan, str]:
 
 def _said(value: object) -> str:
     if isinstance(value, Buying):
-        return f"Buying({_arguments(value.model_dump(exclude_unset=True))})"
+        return f"Buying({_arguments(value.model_dump(exclude_unset=True, mode='json'))})"
     return repr(value)
 
 
@@ -182,5 +195,5 @@ def _unless(value: float, default: float) -> float | None:
     return None if value == default else value
 
 
-def _word(value: object) -> str:
+def _word(value: str | float | None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

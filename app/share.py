@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import altair as alt
 import pandas as pd
@@ -17,7 +19,7 @@ class Download:
 
     label: str
     name: str
-    text: str
+    text: str | bytes
     mime: str = "text/plain"
 
 
@@ -30,6 +32,15 @@ def command(name: str, flags: Sequence[tuple[str, str]]) -> str:
     """
     words = [word for flag, value in flags for word in (f"--{flag}", value) if word]
     return shlex.join(["fitcalc", name, *words])
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    """Pack files, the same bytes at any time."""
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as into:
+        for name, text in files.items():
+            into.writestr(ZipInfo(name), text, ZIP_DEFLATED)
+    return packed.getvalue()
 
 
 def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
@@ -51,6 +62,11 @@ def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
 def show_chart(chart: alt.typing.ChartType, frame: pd.DataFrame, name: str) -> None:
     """Show a chart, and hand out its rows as CSV."""
     st.altair_chart(chart, key=f"chart-{name}")
+    show_rows(frame, name)
+
+
+def show_rows(frame: pd.DataFrame, name: str) -> None:
+    """Hand out rows as CSV."""
     st.download_button(
         "Rows as CSV", frame.to_csv(index=False), f"{name}.csv", "text/csv", key=f"csv-{name}",
         on_click="ignore", type="tertiary",

@@ -1,10 +1,12 @@
-"""The plan's page: the answer first, then why, then what lost."""
+"""The plan's page: the answer first, then what else would serve, then what lost."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from charts import alternatives_frame, latency_frame, ledger_chart, lost_frame
+from charts import latency_frame, ledger_chart, ledger_frame, lost_frame
+from fitcalc import manifests
+from fitcalc.answers import Limit
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
@@ -12,17 +14,26 @@ from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.markdown import plan_markdown
 from fitcalc.report.parts import capacity_words, trust_words
 from fitcalc.report.plan_view import headline, nothing_words, reasons
+from fitcalc.report.verified import verified_words
 from fitcalc.report.words import milliseconds, usd
-from question import Asked, answer
-from share import Download, plain, show_share
+from plan_charts import (
+    CHOICE,
+    LATENCIES,
+    PICK,
+    between,
+    choices_chart,
+    choices_frame,
+    choices_of,
+    felt,
+    rejections_frame,
+    standing,
+)
+from question import answer
+from share import Download, plain, show_chart, show_rows, show_share, zipped
 from sidebar import ask
 
-_FORMATS = {
-    "USD/h": st.column_config.NumberColumn(format="%.2f"),
-    "USD/Mtok out": st.column_config.NumberColumn(format="%.2f"),
-    "TTFT (ms)": st.column_config.NumberColumn(format="%.0f"),
-    "ITL (ms)": st.column_config.NumberColumn(format="%.1f"),
-}
+_CHART = "chart-choices"
+_CELL = 168  # px; two stand side by side on a phone
 _answer = st.cache_data(max_entries=256, show_spinner="Planning")(answer)
 
 
@@ -32,55 +43,137 @@ def page() -> None:
         asked = ask()
         found, note = _answer(asked)
     except FitcalcError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
+    chosen = None
     if found.best is None:
-        st.error(nothing_words(found))
+        st.error(plain(nothing_words(found)))
     else:
-        show_best(found, found.best)
-    show_rest(found, asked, note)
+        show_answer(found, found.best)
+        chosen = choose(found, found.best)
+        show_details(found, found.best, chosen)
+    show_lost(found)
+    st.caption(plain(assumed_words(found, note)))
+    show_share(asked.command(), asked.python(), _files(found, note, chosen))
 
 
-def show_best(plan: Plan, best: Choice) -> None:
+def show_answer(plan: Plan, best: Choice) -> None:
     """Show what to buy, how to start it, and why."""
-    slo, felt = plan.question.slo, best.prediction
-    st.subheader(headline(best))
-    at = f"p{slo.percentile:g}"
-    cells = st.columns(4)
-    cells[0].metric("GPUs", f"{best.gpu_count}")
-    cells[1].metric("USD an hour", usd(best.usd_per_hour))
-    cells[2].metric(f"First token, {at}", milliseconds(felt.ttft_ms.at(slo.percentile)))
-    cells[3].metric(f"Between tokens, {at}", milliseconds(felt.itl_ms.at(slo.percentile)))
+    st.subheader(plain(headline(best)), anchor=False)
+    show_figures(plan, best)
     st.code(best.vllm_command, language="shell", wrap_lines=True)
     st.markdown("\n".join(f"- {plain(line)}" for line in (*reasons(plan, best), *best.notes)))
-    st.dataframe(latency_frame(felt, slo), hide_index=True)
-    st.caption(f"How sure: {plain(trust_words(felt))}")
-    st.altair_chart(ledger_chart(best.memory))
-    st.caption(plain(capacity_words(best.memory)))
-    st.caption(f"Cost: {plain(' '.join(cost_lines(plan, best)))}")
 
 
-def show_rest(plan: Plan, asked: Asked, note: str) -> None:
-    """Show the runners-up, what lost, what was assumed, and the same on the command line."""
-    if plan.best is not None:
-        st.markdown("**What else would serve**")
-        st.dataframe(alternatives_frame(plan), hide_index=True, column_config=_FORMATS)
-    if plan.rejections:
-        st.markdown("**What lost**")
-        st.dataframe(lost_frame(plan), hide_index=True)
-    st.caption(plain(assumed_words(plan, note)))
-    show_share(asked.command(), asked.python(), _files(plan))
+def show_figures(plan: Plan, choice: Choice, best: Choice | None = None) -> None:
+    """Show a choice's figures, beside the best's where one is given."""
+    slo, interval = plan.question.slo, choice.prediction.interval
+    ttft, itl = (felt(choice, limit, slo.at(limit)) for limit in (Limit.TTFT, Limit.ITL))
+    sure = "8 of 10 servers are expected at a mean {} of {}."
+    more = None
+    if best is not None and best.usd_per_hour and choice.usd_per_hour:
+        more = f"{choice.usd_per_hour / best.usd_per_hour - 1.0:+.0%}"
+    with st.container(horizontal=True):
+        st.metric(
+            "GPUs", f"{choice.gpu_count}",
+            f"{choice.gpu_count - best.gpu_count:+d}" if best else None,
+            delta_color="inverse", width=_CELL,
+        )  # fmt: skip
+        st.metric(
+            "USD an hour", plain(usd(choice.usd_per_hour)), more, delta_color="inverse",
+            help=plain(choice.price_source) or None, width=_CELL,
+        )  # fmt: skip
+        st.metric(
+            f"First token, p{slo.percentile:g}", milliseconds(ttft),
+            f"promised {milliseconds(slo.ttft_ms)}", delta_color="off", delta_arrow="off",
+            help=sure.format("TTFT", between(interval.ttft_ms)), width=_CELL,
+        )  # fmt: skip
+        st.metric(
+            f"Between tokens, p{slo.at(Limit.ITL):g}", milliseconds(itl),
+            f"promised {milliseconds(slo.itl_ms)}", delta_color="off", delta_arrow="off",
+            help=sure.format("TPOT", between(interval.tpot_ms)), width=_CELL,
+        )  # fmt: skip
 
 
-def _files(plan: Plan) -> list[Download]:
-    """Return the plan to take along."""
+def choose(plan: Plan, best: Choice) -> Choice:
+    """Show every choice in cost and latency; return the one that a visitor opened."""
+    choices = choices_of(plan)
+    st.subheader("What else would serve", anchor=False)
+    limit = st.segmented_control(
+        "Latency against cost", tuple(LATENCIES), default=Limit.TTFT, key="latency",
+        format_func=LATENCIES.__getitem__, bind="query-params", required=True,
+    )  # fmt: skip
+    frame = standing(plan, limit or Limit.TTFT)
+    if frame.empty:
+        st.info("No choice has a price under these limits; the list below has them all.")
+    else:
+        st.altair_chart(
+            choices_chart(plan, frame, limit or Limit.TTFT), key=_CHART, on_select=_picked,
+            selection_mode=PICK,
+        )  # fmt: skip
+    without = len(choices) - len(frame)
+    unpriced = f" {without} without a price are only in the list." if without else ""
+    st.caption(f"One point is one choice; click it, or choose below, to open it.{unpriced}")
+    with st.expander(f"All {len(choices)} choices as a list"):
+        rows = choices_frame(plan)
+        st.dataframe(rows.drop(columns=CHOICE), hide_index=True)
+        show_rows(rows, "choices")
+    name = st.selectbox("Open a choice", tuple(choices), key=CHOICE, bind="query-params")
+    return choices.get(name, best)
+
+
+def _picked() -> None:
+    """Open the choice whose point was clicked."""
+    points = st.session_state[_CHART].selection[PICK]
+    if points:
+        st.session_state[CHOICE] = points[0][CHOICE]
+
+
+def show_details(plan: Plan, best: Choice, choice: Choice) -> None:
+    """Show what users of a choice feel, what its memory holds and what it costs."""
+    if choice != best:
+        st.subheader(plain(headline(choice)), anchor=False)
+        show_figures(plan, choice, best)
+        st.caption("GPUs and cost stand against the answer above.")
+        st.code(choice.vllm_command, language="shell", wrap_lines=True)
+        st.markdown("\n".join(f"- {plain(line)}" for line in choice.notes))
+    users, memory = st.tabs(["What users feel", "Memory of each GPU"])
+    with users:
+        st.dataframe(latency_frame(choice.prediction, plan.question.slo), hide_index=True)
+        st.caption(f"How sure: {plain(trust_words(choice.prediction))}")
+        if choice.verification is not None:
+            st.caption(plain(verified_words(choice)))
+    with memory:
+        show_chart(ledger_chart(choice.memory), ledger_frame(choice.memory), "memory")
+        st.caption(plain(capacity_words(choice.memory)))
+    st.caption(f"Cost: {plain(' '.join(cost_lines(plan, choice)))}")
+
+
+def show_lost(plan: Plan) -> None:
+    """Show what lost: a line a limit, and below each configuration."""
+    if not plan.rejections:
+        return
+    st.subheader("What lost", anchor=False)
+    st.dataframe(lost_frame(plan), hide_index=True)
+    with st.expander(f"Why each of {len(plan.rejections)} lost"):
+        rows = rejections_frame(plan)
+        st.dataframe(rows, hide_index=True)
+        show_rows(rows, "lost")
+
+
+def _files(plan: Plan, note: str, choice: Choice | None) -> list[Download]:
+    """Return the plan to take along, and the opened choice as files that start it."""
     files = [
         Download("Plan (JSON)", "plan.json", plan.model_dump_json(indent=2), "application/json"),
-        Download("Plan (Markdown)", "plan.md", plan_markdown(plan), "text/markdown"),
+        Download("Plan (Markdown)", "plan.md", plan_markdown(plan, note), "text/markdown"),
     ]
-    if plan.best is not None:
-        script = f"#!/bin/sh\n# One of {plan.best.replicas} servers.\n{plan.best.vllm_command}\n"
-        files.append(Download("Start script", "serve.sh", script, "text/x-shellscript"))
+    if choice is not None:
+        made = zipped(manifests(plan, choice=choice).files)
+        script = f"#!/bin/sh\n# One of {choice.replicas} servers.\n{choice.vllm_command}\n"
+        files += [
+            Download("Start script", "serve.sh", script, "text/x-shellscript"),
+            Download("Manifests", "manifests.zip", made, "application/zip"),
+        ]
     return files
 
 

@@ -80,6 +80,12 @@ def clouds() -> tuple[str, ...]:
     return tuple(sorted({offer.cloud for offer in _offers()}))
 
 
+def regions() -> tuple[str, ...]:
+    """Return the regions that offers name, sorted."""
+    found = {region for offer in _offers() for region in offer.regions}
+    return tuple(sorted(found - {ANY_REGION}))
+
+
 def offers(gpu: str, cloud: str | None = None) -> tuple[Offer, ...]:
     """Return the offers of a GPU, the cheapest per GPU first.
 

@@ -1,0 +1,114 @@
+"""The plan's page: every choice can be opened, and goes along."""
+
+from __future__ import annotations
+
+import shlex
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
+
+from streamlit.testing.v1 import AppTest
+
+from fitcalc import Traffic, plan
+from fitcalc.answers import Limit
+from fitcalc.cli.main import run
+from fitcalc.planning.choice import Plan
+
+APP = Path(__file__).parent.parent / "app"
+HOME = str(APP / "Home.py")
+PATIENCE_S = 60
+CARDS = ["h100_sxm", "h200_sxm", "l40s"]
+
+
+def opened(**address: str | list[str]) -> AppTest:
+    """Open the plan's page at an address whose keys are the options' names."""
+    app = AppTest.from_file(HOME, default_timeout=PATIENCE_S)
+    for name, value in {"gpu": CARDS, "quantization": ["fp8"], **address}.items():
+        app.query_params[name.replace("_", "-")] = value
+    return app.run()
+
+
+def test_a_runner_up_can_be_opened_and_stands_beside_the_answer() -> None:
+    app = opened()
+    names = app.selectbox(key="choice").options
+    assert len(names) == len(set(names)) > 1
+    app = opened(choice=names[1])
+    assert not app.exception
+    gpus = [metric for metric in app.metric if metric.label == "GPUs"]
+    assert int(gpus[1].value) - int(gpus[0].value) == int(gpus[1].delta.split()[0])
+    assert app.main.subheader[2].value.startswith(f"{gpus[1].value} x ")
+
+
+def test_a_choice_that_is_no_more_gives_way_to_the_answer() -> None:
+    app = opened(choice="no_such_card TP1 fp8")
+    assert not app.exception
+    assert app.selectbox(key="choice").index == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ({"headroom": "0.0"}, "--headroom 0"),
+        ({"itl_percentile": "99", "itl": "2000"}, "--itl-percentile 99"),
+        ({"terms": "spot", "cloud": "gcp", "gpu": "h100_sxm"}, "--terms spot --cloud gcp"),
+        ({"region": "us-east-1", "mean_share": "0.5"}, "--region us-east-1 --mean-share 0.5"),
+    ],
+)
+def test_how_it_is_bought_goes_along(
+    address: dict[str, str | list[str]], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = opened(ctx="4k", **address)
+    line = app.code[-2].value
+    assert words in line
+    head = app.main.subheader[0].value.replace("\\$", "$")
+    assert run(shlex.split(line)[1:]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == head
+    made: dict[str, Plan] = {}
+    exec(app.code[-1].value, made)  # noqa: S102 - our own page's words
+    best = made["found"].best
+    assert best is not None
+    assert str(best.gpu_count) == app.metric[0].value
+
+
+def test_an_impossible_question_says_what_is_closest_and_what_lost() -> None:
+    app = opened(ttft="1")
+    assert not app.exception
+    assert app.error[0].value.startswith("Nothing fits. Closest: ")
+    assert "first token too late" in set(app.dataframe[0].value["because"])
+
+
+def test_a_region_without_an_offer_is_a_sentence() -> None:
+    app = opened(cloud="aws", region="eastus")
+    assert not app.exception
+    assert app.error[0].value.startswith("no region 'eastus'")
+
+
+def test_the_promise_is_kept_by_every_choice_shown() -> None:
+    app = opened(ttft="1500", percentile="90")
+    rows = app.dataframe[0].value
+    assert (rows["TTFT p90 (ms)"] <= 1500).all()
+    assert (rows["USD/h"].dropna().diff().dropna() >= 0).all()
+
+
+def test_the_front_holds_what_nothing_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(APP)
+    from plan_charts import standing  # noqa: PLC0415 - a module of the app
+
+    found = plan("70b", Traffic(isl=3000, osl=500, qps=5), gpus=CARDS)
+    rows = standing(found, Limit.E2E)
+    for _, one in rows.iterrows():
+        faster = rows[(rows["USD/h"] <= one["USD/h"]) & (rows["latency"] < one["latency"])]
+        assert one["front"] == faster.empty
+
+
+def test_manifests_are_packed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(APP)
+    from share import zipped  # noqa: PLC0415 - a module of the app
+
+    files = {"serve.sh": "#!/bin/sh\n", "k8s.yaml": "kind: List\n"}
+    with ZipFile(BytesIO(zipped(files))) as packed:
+        assert {name: packed.read(name).decode() for name in packed.namelist()} == files
