@@ -12,6 +12,7 @@ from fitcalc.catalog.formats import kv_format_ids, weight_format_ids
 from fitcalc.catalog.gpu import gpu_ids
 from fitcalc.catalog.model import model_ids
 from fitcalc.units import parse_tokens
+from names import model_name
 
 _LINK: Final = "query-params"
 _FIRST = ("llama-3.1-8b-instruct", "h100_sxm")
@@ -96,7 +97,7 @@ def ask_server(*, suffix: str = "", model: str = _FIRST[0], gpu: str = _FIRST[1]
         "enforce_eager": eager or None,
     }
     engine = EngineArgs(**{key: value for key, value in said.items() if value is not None})
-    return Server(name or "", card, engine)
+    return Server(model_name(name), card, engine)
 
 
 def _flag(name: str) -> str:

@@ -14,6 +14,7 @@ from fitcalc.catalog.model import model_ids
 from fitcalc.catalog.price import clouds, regions
 from fitcalc.inputs.buying import Buying
 from fitcalc.planning.plan import DEFAULT_HEADROOM
+from names import model_name
 from question import AUTO, Asked, Limits, Load
 
 _LINK: Final = "query-params"
@@ -25,7 +26,7 @@ def ask() -> Asked:
     """Draw the sidebar and return the question it holds.
 
     Raises:
-        FitcalcError: a promise makes no sense.
+        FitcalcError: the model or a promise makes no sense.
     """
     with st.sidebar:
         model = st.selectbox(
@@ -34,12 +35,12 @@ def ask() -> Asked:
             key="model",
             bind=_LINK,
             accept_new_options=True,
-            help="A name, a Hugging Face id, or the path of a config.json.",
+            help="A name or a Hugging Face id.",
         )
         load = _load()
         slo = _slo()
         limits = _limits()
-    return Asked(model or "", load, slo, limits)
+    return Asked(model_name(model), load, slo, limits)
 
 
 def _load() -> Load:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,10 +14,14 @@ pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
 
 from streamlit.testing.v1 import AppTest
 
+import palette
+import upload
 from fitcalc.cli.main import run
 from fitcalc.planning.choice import Plan
+from fitcalc.units import MIB
 
-HOME = str(Path(__file__).parent.parent / "app" / "Home.py")
+ROOT = Path(__file__).parent.parent
+HOME = str(ROOT / "app" / "Home.py")
 PATIENCE_S = 60
 
 
@@ -79,6 +85,30 @@ def test_a_mistake_is_a_sentence(address: dict[str, str | list[str]], named: str
     app = opened(**address)
     assert not app.exception
     assert app.error[0].value.startswith(f"{named} = ")
+
+
+@pytest.mark.parametrize(
+    "typed", ["/etc/passwd", "../../x", "~/x", "config.json", "app", "docs/model.md"]
+)
+def test_a_path_as_a_model_is_refused(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    read = Mock(side_effect=AssertionError("a file of the server was read"))
+    monkeypatch.setattr("fitcalc.catalog.model.read_config", read)
+    app = opened(model=typed)
+    assert not app.exception
+    assert app.error[0].value.startswith(f"model = '{typed}'")
+    assert "reads no files" in app.error[0].value
+    assert not read.called
+
+
+def test_the_server_takes_uploads_as_large_as_a_page_reads_and_tells_nobody() -> None:
+    config = tomllib.loads((ROOT / "app" / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] * MIB == upload.MOST_BYTES
+    assert config["server"]["enableXsrfProtection"]
+    assert not config["browser"]["gatherUsageStats"]
+    for theme in (config["theme"]["light"], config["theme"]["dark"]):
+        assert set(theme["chartCategoricalColors"]) == set(palette.SERIES)
+        assert theme["primaryColor"] in palette.SERIES
 
 
 def test_nothing_fits_is_said_with_what_is_missing() -> None:

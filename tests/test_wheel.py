@@ -18,7 +18,11 @@ def test_an_installed_wheel_plans_anywhere(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("fitcalc-*.whl")
     held = zipfile.ZipFile(wheel).namelist()
     tables = ("models_db/aliases.toml", "hardware_db/links.toml", "engines_db/settings.toml")
-    for path in ("_app/Home.py", *(f"_data/{table}" for table in tables)):
+    for path in (
+        "_app/Home.py",
+        "_app/.streamlit/config.toml",
+        *(f"_data/{table}" for table in tables),
+    ):
         assert f"fitcalc/{path}" in held
     assert not [name for name in held if not name.startswith("fitcalc")]
 

@@ -30,6 +30,5 @@ def dashboard(
     command = [sys.executable, "-m", "streamlit", "run", str(folder / _START)]
     command += [f"--server.port={port}", f"--server.address={address}"]
     command += [f"--server.headless={'false' if open_browser else 'true'}"]
-    command += ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - whoever stops this process stops the server
