@@ -90,7 +90,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Cost and choice",
         "Replicas carry the goodput less the headroom; the cheapest that keeps the promise wins.",
         (
-            "planning.evaluate:replicas_for",
+            "planning.cost:replicas_for",
             "planning.evaluate:best_of_each",
             "planning.cost:bill",
             "planning.cost:usd_per_million",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from fitcalc.inputs.fleet import Outage, Pools, Servers
     from fitcalc.inputs.lengths import Lengths
     from fitcalc.inputs.mixture import Mix, TrafficClass
+    from fitcalc.inputs.rates import Rates
+    from fitcalc.inputs.risk import Risk
+    from fitcalc.inputs.scaling import Scaling
     from fitcalc.inputs.slo import Slo
     from fitcalc.inputs.trace import Trace
     from fitcalc.inputs.traffic import Traffic
@@ -54,7 +57,10 @@ __all__ = [
     "Plan",
     "Pools",
     "Prediction",
+    "Rates",
     "Rejection",
+    "Risk",
+    "Scaling",
     "Servers",
     "Simulation",
     "Slo",
@@ -86,6 +92,9 @@ _HOMES = {
     "inputs.fleet": ("Outage", "Pools", "Servers"),
     "inputs.lengths": ("Lengths",),
     "inputs.mixture": ("Mix", "TrafficClass"),
+    "inputs.rates": ("Rates",),
+    "inputs.risk": ("Risk",),
+    "inputs.scaling": ("Scaling",),
     "inputs.slo": ("Slo",),
     "inputs.trace": ("Trace",),
     "inputs.traffic": ("Traffic",),

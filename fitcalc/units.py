@@ -25,6 +25,7 @@ MILLI, MICRO, PICO = 1e-3, 1e-6, 1e-12
 BITS_PER_BYTE = 8.0
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_YEAR = 8760.0
+MINUTES_PER_HOUR = 60.0
 
 TO_BASE: dict[str, float] = {
     "B": 1.0, "KiB": KIB, "MiB": MIB, "GiB": GIB, "GB": GIGA, "MB": MEGA, "TB": TERA,

@@ -65,6 +65,31 @@ def test_markdown_holds_the_command_in_a_fence(capsys: pytest.CaptureFixture[str
     assert "```sh\nvllm serve " in out
 
 
+def test_a_plan_says_what_each_server_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    risk = ["--spare", "1", "--confidence", "0.9", "--growth", "20%/month", "--horizon", "6"]
+    code, out, _ = answer(capsys, *ASK, *ON_H100, *risk)
+    assert code == 0
+    for words in ("traffic alone", "+ headroom", "+ confidence", "+ growth", "+ spare", "lost"):
+        assert words in out
+    plan = json.loads(answer(capsys, *ASK, *ON_H100, *risk, "--json")[1])
+    added = sum(row["replicas"] for row in plan["margins"]["reasons"])
+    assert added == plan["best"]["replicas"]
+    assert plan["best"]["confidence"] >= 0.9
+
+
+def test_a_plan_follows_the_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    day = json.loads(answer(capsys, *ASK, *ON_H100, "--rates", "day", "--json")[1])["day"]
+    assert sum(hour["requests"] for hour in day["hours"]) == pytest.approx(20 * 86_400)
+    assert day["scaled"]["usd"] < day["static"]["usd"]
+    file = tmp_path / "rates.csv"
+    file.write_text("time_s,rate\n0,2\n3600,10\n")
+    asked = ["plan", "--model", "70b", "--ctx", "8k", *ON_H100, "--rates", str(file)]
+    code, out, _ = answer(capsys, *asked, "--cold-start", "2min", "--markdown")
+    assert code == 0
+    assert "| 01:00 | 36,000 | 10 |" in out
+    assert "a new one takes 2.0 min." in out
+
+
 def test_nothing_fits_is_exit_1_with_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = answer(capsys, *ASK, "--max-gpus", "1")
     assert code == 1

@@ -15,6 +15,10 @@ from fitcalc.answers import Calibrated
 from fitcalc.catalog.tables import figure, read_toml, root
 from fitcalc.errors import TableError
 
+SLOW_END = 1.2816
+"""Standard deviations of a normal law at the slow end of an interval of 80 %, which 90 % of runs
+keep."""
+
 
 class Spread(NamedTuple):
     """Measured over predicted, the ends of an interval that holds 80 % of runs. [1]"""
@@ -100,3 +104,13 @@ def _run(row: Mapping[str, str]) -> MeasuredRun:
         predicted_ttft_ms=float(row["ttft_ms_models"]),
         predicted_tpot_ms=float(row["tpot_ms_models"]),
     )
+
+
+def slow_factor(metric: str, calibrated: Calibrated, *, is_moe: bool, deviations: float) -> float:
+    """How many times longer than predicted a metric is at most, so many deviations out. [1]
+
+    At ``SLOW_END`` it is the end of the interval, a prediction interval of Student's t; elsewhere
+    the interval is stretched as a normal law's would be.
+    """
+    high = spread(metric, calibrated, is_moe=is_moe).high
+    return float(max(1.0, high) ** (deviations / SLOW_END))

@@ -14,7 +14,7 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.lengths import Lengths
 from fitcalc.inputs.mixture import Mix, TrafficClass
 from fitcalc.inputs.ramp import RampUp
-from fitcalc.inputs.rates import Rates, read_lengths
+from fitcalc.inputs.rates import SHAPES, Rates, read_lengths
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.units import parse_rate
@@ -36,7 +36,7 @@ _SkipBad = Annotated[
 _Rates = Annotated[
     str | None,
     typer.Option(
-        help="Rate over time: day (with mean --qps), or a CSV of time,rate.",
+        help="Rate over time: day or week (with mean --qps), or a CSV of time,rate.",
         rich_help_panel=_TRAFFIC,
     ),
 ]
@@ -187,8 +187,8 @@ def _shape(
         return RampUp(**dict(zip(names, ramp, strict=True)))
     if rates is None:
         return None
-    if qps is None and rates == "day":
-        raise InvalidValue("qps", "nothing", "give the day's mean rate")
+    if qps is None and rates in SHAPES:
+        raise InvalidValue("qps", "nothing", f"give the mean rate of the {rates}")
     if qps is not None and not 0 < qps < inf:
         raise InvalidValue("qps", qps, "give a finite mean rate beside rates")
     shape = Rates.named(rates)

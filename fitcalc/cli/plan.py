@@ -10,8 +10,10 @@ from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
 from fitcalc.cli.buying import read_buying
 from fitcalc.cli.groups import takes
+from fitcalc.cli.risk import Profile, read_profile, read_risk
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
 from fitcalc.units import parse_share
 
@@ -22,13 +24,14 @@ _LIMITS, _SERVER = "Limits", "vLLM's settings"
 _SHOWN = 5
 
 
-@takes(load=opt.read_load, slo=opt.read_slo, buying=read_buying)
+@takes(profile=read_profile, slo=opt.read_slo, buying=read_buying, risk=read_risk)
 def plan(
     *,
     model: opt.Model,
-    load: opt.Load,
+    profile: Profile,
     slo: Slo,
     buying: Buying,
+    risk: Risk,
     gpu: Annotated[
         list[str] | None,
         typer.Option(help="Only this GPU; may be repeated.", rich_help_panel=_LIMITS),
@@ -96,6 +99,7 @@ def plan(
     from fitcalc.planning.plan import plan as make_plan
     from fitcalc.planning.unsaid import name_defaults
 
+    load = profile.load
     server = {
         "kv_cache_dtype": kv_cache_dtype,
         "gpu_memory_utilization": gpu_memory_utilization,
@@ -116,6 +120,9 @@ def plan(
         headroom=headroom,
         engine=engine,
         verify=Verify.CHEAP if verify is None else verify,
+        risk=risk,
+        rates=profile.rates,
+        scaling=profile.scaling,
     )
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)

@@ -23,6 +23,10 @@ _DAY = (
     1.38, 1.42, 1.50, 1.52, 1.48, 1.40, 1.32, 1.30, 1.32, 1.25, 1.02, 0.75,
 )  # fmt: skip
 """An office day by the hour, the mean at 1: a night of a third, two humps about noon. [1]"""
+_WEEK = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5)
+"""An office week by the day, Monday first: half as much at the weekend. [1]"""
+SHAPES = ("day", "week")
+"""Shapes that have a name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,19 +80,34 @@ class Rates:
         return cls(hours * _HOUR, shape * mean_per_s, 24 * _HOUR)
 
     @classmethod
+    def week(cls, mean_per_s: float) -> Self:
+        """Return an office week of 168 hours with this mean. [1/s]"""
+        shape = np.outer(_WEEK, _DAY).ravel()
+        hours = np.arange(len(shape), dtype=np.float64)
+        end_s = len(shape) * _HOUR
+        return cls(hours * _HOUR, shape * (mean_per_s / shape.mean()), end_s)
+
+    @classmethod
     def named(cls, name: str | Path, mean_per_s: float = 1.0) -> Self:
-        """Return a named shape (``day``) with this mean, or a file's rates as they are.
+        """Return a named shape (``day``, ``week``) with this mean, or a file's rates as they are.
 
         Raises:
             InvalidValue: neither a shape nor a file.
         """
-        return cls.day(mean_per_s) if name == "day" else cls.read(name)
+        if name == "day":
+            return cls.day(mean_per_s)
+        return cls.week(mean_per_s) if name == "week" else cls.read(name)
 
     @property
     def mean_per_s(self) -> float:
         """Mean rate. [1/s]"""
         lasting = np.diff(np.append(self.start_s, self.end_s))
         return float(self.per_s @ lasting / self.end_s)
+
+    @property
+    def peak_to_mean(self) -> float:
+        """Highest rate over the mean. [1]"""
+        return float(self.per_s.max()) / self.mean_per_s
 
     def scaled(self, mean_per_s: float) -> Rates:
         """Return the same shape with another mean. [1/s]"""

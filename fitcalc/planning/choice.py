@@ -5,9 +5,12 @@ from __future__ import annotations
 from fitcalc.answers import Limit, MemoryLedger, Percentiles, Prediction, Row
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import ResolvedEngine
+from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.planning.daily import Day
 from fitcalc.planning.judged import Quality
+from fitcalc.planning.reserves import Margins
 
 
 class PlanQuestion(Row):
@@ -30,6 +33,7 @@ class PlanQuestion(Row):
         usd_per_unit: What one unit of it is worth. [USD]
         version: vLLM's version.
         defaults: Names of the fields above that nobody gave.
+        risk: What the plan must survive.
     """
 
     model: str
@@ -48,6 +52,7 @@ class PlanQuestion(Row):
     usd_per_unit: float
     version: str
     defaults: tuple[str, ...]
+    risk: Risk = Risk()
 
 
 class Confirmed(Row):
@@ -113,7 +118,7 @@ class Choice(Row):
         gpu_count: GPUs in all replicas. [1]
         replicas: Servers behind the router. [1]
         engine: vLLM's settings of each server.
-        prediction: One replica at its share of the traffic.
+        prediction: One replica at its share of the traffic, the spare ones lost.
         memory: One rank's ledger.
         usd_per_hour: All replicas; ``None`` where no price is known. [USD/h]
         usd_per_million_input_tokens: The whole bill over the input tokens of the day's mean rate.
@@ -129,6 +134,8 @@ class Choice(Row):
         notes: What a buyer must know.
         quality: What the formats cost in quality, and who ships them.
         verification: What events say of one server; ``None`` = not simulated.
+        confidence: How sure the best is to keep the promise, the error of its prediction counted;
+            ``None`` = not asked of runners-up. [1]
     """
 
     gpu: str
@@ -149,6 +156,7 @@ class Choice(Row):
     notes: tuple[str, ...]
     quality: Quality
     verification: Verification | None = None
+    confidence: float | None = None
 
 
 class HostedPrice(Row):
@@ -203,7 +211,9 @@ class Plan(Row):
     """The answer. ``best`` is ``None`` when nothing fits; then ``closest`` says what is missing.
 
     ``alternatives`` hold the runners-up, at least the best of every GPU type that can serve;
-    a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model.
+    a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model;
+    ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
+    scaling by the hour costs, where rates were given.
     """
 
     question: PlanQuestion
@@ -212,6 +222,8 @@ class Plan(Row):
     rejections: tuple[RejectedChoice, ...]
     closest: RejectedChoice | None = None
     hosted: Hosted | None = None
+    margins: Margins | None = None
+    day: Day | None = None
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fitcalc.answers import Rejection
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.candidates import rejected
-from fitcalc.planning.choice import Choice, RejectedChoice, Verification
+from fitcalc.planning.choice import RejectedChoice, Verification
 from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits
@@ -58,7 +58,7 @@ class Tried:
 
 def confirmed(
     search: Search, some: Sequence[Finalist], wanted: int, bounds: Bounds
-) -> tuple[list[Choice], list[RejectedChoice]]:
+) -> tuple[list[Finalist], list[RejectedChoice]]:
     """Confirm the cheapest finalists; who misses in events is given servers, or lost.
 
     Finalists that cost too much to simulate stay as they are, and so do those behind the winners.
@@ -89,7 +89,7 @@ def confirmed(
         else:
             insort(waiting, more, key=lambda tried: tried.finalist.priced.order())
     sure.sort(key=lambda one: one.priced.order())
-    return [one.choice for one in (*sure, *(tried.finalist for tried in waiting))], lost
+    return [*sure, *(tried.finalist for tried in waiting)], lost
 
 
 def _least(
@@ -99,7 +99,7 @@ def _least(
     best, free = one.finalist, bounds.headroom
     if free is None or one.tries:
         return best, seen
-    for servers in range(one.planned - 1, max(0, one.planned - 1 - _MOST_FEWER), -1):
+    for servers in range(one.planned - 1, max(search.spare, one.planned - 1 - _MOST_FEWER), -1):
         made = finalists(search, [with_replicas(best.priced.found, servers, bounds.sold)])
         if not made or made[0].choice.prediction.utilization > 1.0 - free:
             break

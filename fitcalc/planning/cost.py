@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fitcalc.answers import Terms
 from fitcalc.catalog.price import ANY_REGION, Offer
 from fitcalc.planning.market import Market
 from fitcalc.units import MEGA, SECONDS_PER_HOUR
+
+
+def replicas_for(load: float, each: float, headroom: float) -> float:
+    """Return replicas for a load when each carries so much and a share stays free. [1]
+
+    Examples:
+        >>> replicas_for(20.0, 2.5, 0.2)
+        10.0
+    """
+    if each <= 0:
+        return math.inf
+    return float(max(1, math.ceil(load / (each * (1.0 - headroom)) - 1e-9)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,14 @@ class Bill:
         return f"{self.instances} x {o.cloud} {o.instance}, {where}, {terms}, {o.checked}"
 
 
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What so many servers cost: money an hour, where known, and GPUs paid for."""
+
+    usd_per_hour: float | None
+    gpus: int
+
+
 def bill(gpu: str, gpus_a_replica: int, replicas: int, sold: Market) -> Bill | None:
     """Return the cheapest way to buy the replicas, or ``None`` where no price is known.
 
@@ -58,6 +79,18 @@ def bill(gpu: str, gpus_a_replica: int, replicas: int, sold: Market) -> Bill | N
             if cheapest is None or money < least:
                 least, cheapest = money, (offer, count)
     return None if cheapest is None else Bill(*cheapest, least[0])
+
+
+def bought(gpu: str, gpus_a_replica: int, sold: Market) -> Callable[[int], Bought]:
+    """Return what says what a number of replicas costs."""
+
+    def price(replicas: int) -> Bought:
+        found = bill(gpu, gpus_a_replica, replicas, sold)
+        if found is None:
+            return Bought(None, replicas * gpus_a_replica)
+        return Bought(found.usd_per_hour, found.gpus)
+
+    return price
 
 
 def _instances(gpus: int, gpus_a_replica: int, replicas: int) -> int:

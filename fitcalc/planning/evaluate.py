@@ -82,7 +82,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What every candidate of one question shares."""
+    """What every candidate of one question shares.
+
+    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost. [1]
+    """
 
     model: LlmModel
     blocks: tuple[Block, ...]
@@ -90,7 +93,7 @@ class Search:
     slo: Slo
     prefix_caching: bool
     mean_share: float = 1.0
-    """The day's mean rate over the traffic's. [1]"""
+    spare: int = 0
 
     @property
     def closed(self) -> bool:
@@ -101,6 +104,10 @@ class Search:
     def tried(self) -> Tried:
         """The batch limits that are tried."""
         return self.blocks[0].tried
+
+    def share(self, replicas: int) -> Traffic:
+        """Return what reaches one of some servers when the spare ones are lost."""
+        return self.traffic.share(max(1, replicas - self.spare))
 
     def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
         """Return the profile of candidates at their largest batch and token budget."""
@@ -238,18 +245,6 @@ def _next(queue: list[tuple[Rank, int, Entry]], count: int, least: Rank | None) 
             break
         taken.append(queue.pop()[2])
     return taken
-
-
-def replicas_for(load: float, each: float, headroom: float) -> float:
-    """Return replicas for a load when each carries so much and a share stays free. [1]
-
-    Examples:
-        >>> replicas_for(20.0, 2.5, 0.2)
-        10.0
-    """
-    if each <= 0:
-        return math.inf
-    return float(max(1, math.ceil(load / (each * (1.0 - headroom)) - 1e-9)))
 
 
 def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:

@@ -56,7 +56,7 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
             started.append((one, setup, ledger))
     if not started:
         return []
-    shares = [search.traffic.share(one.replicas) for one, _, _ in started]
+    shares = [search.share(one.replicas) for one, _, _ in started]
     felts = _felt(search, started, shares)
     index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
     step = take(stack_of(search.blocks), index)
@@ -122,9 +122,11 @@ def _choice(
     *,
     judged: Quality,
 ) -> Choice:
-    carried = one.replicas * search.mean_share
+    carrying = one.replicas - search.spare
+    carried = carrying * search.mean_share
     output, both = said.output_tokens_per_s * carried, said.total_tokens_per_s * carried
-    full = min(search.traffic.share(one.replicas).load / one.found.load, 1.0)
+    full = min(search.share(one.replicas).load / one.found.load, 1.0)
+    used = one.used_share * carrying / one.replicas
     return Choice(
         gpu=setup.gpu.id,
         gpu_count=one.gpu_count,
@@ -138,7 +140,7 @@ def _choice(
         usd_per_million_tokens=bill_per_million(one.bill, both),
         price_source=one.bill.source if one.bill else "",
         gpus_bought=one.bill.gpus if one.bill else None,
-        idle_share=1.0 - one.used_share * full * search.mean_share,
+        idle_share=1.0 - used * full * search.mean_share,
         vllm_command=_command(setup, judged.checkpoints),
         headroom=1.0 - full,
         quality=judged,

@@ -24,7 +24,10 @@ def hosted(asked: PlanQuestion, best: Choice, sold: Market) -> Hosted | None:
         sold: What servers cost.
     """
     traffic, mean = asked.traffic, asked.buying.mean_share
-    prompt, peak = traffic.isl.at_most(), best.prediction.requests_per_s * best.replicas
+    prompt, peak = (
+        traffic.isl.at_most(),
+        best.prediction.requests_per_s * (best.replicas - asked.risk.spare),
+    )
     able = [p for p in api_prices(asked.model) if (p.max_input_tokens or prompt) >= prompt]
     if not able:
         return None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.model import load_model
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.rates import Rates
+from fitcalc.inputs.risk import Risk
+from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.weights import Parallel
@@ -25,20 +30,20 @@ from fitcalc.planning.candidates import (
     rejected,
 )
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
-from fitcalc.planning.evaluate import Search, best_of_each, entries
+from fitcalc.planning.evaluate import Search, entries
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.hosted import hosted
 from fitcalc.planning.kept import tried as tried_of
-from fitcalc.planning.losers import cannot_carry, closest, merged, over_limits, refused
+from fitcalc.planning.load import planned_load
+from fitcalc.planning.losers import closest, merged, over_limits, refused
 from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, missed
-from fitcalc.planning.priced import Priced, enough, priced
+from fitcalc.planning.priced import Priced, enough
 from fitcalc.planning.quality import formats_to_try, kvs_to_try
 from fitcalc.planning.setup import ModelName
+from fitcalc.planning.slow_end import deviations, sized
+from fitcalc.planning.survive import with_reasons
 from fitcalc.planning.worth import Worth
-
-DEFAULT_HEADROOM = 0.2
-"""Share of the load a replica could carry that a plan leaves free, unless told otherwise. [1]"""
 
 
 def plan(
@@ -57,6 +62,9 @@ def plan(
     engine: EngineArgs | None = None,
     top: int = 5,
     verify: Verify | bool = False,
+    risk: Risk | None = None,
+    rates: Rates | str | Path | None = None,
+    scaling: Scaling | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -85,6 +93,11 @@ def plan(
         verify: Confirm the best by simulation, and the ``top`` runners-up; a choice that misses in
             events is given more servers, or lost. ``Verify.CHEAP``: the best alone, where that
             takes under 200 ms.
+        risk: Growth, lost servers and slow predictions that the promise must survive.
+        rates: Rates of a day or a week (``Rates``, ``"day"``, ``"week"``, a CSV) with the
+            traffic's rate as their mean: the plan is for their peak, ``day`` says what scaling by
+            the hour costs.
+        scaling: Limits of the autoscaler.
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -95,15 +108,27 @@ def plan(
     promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
     check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
-    free = DEFAULT_HEADROOM if headroom is None else headroom
+    risks = risk or Risk()
+    load = planned_load(traffic, rates, risks, headroom)
+    buys = load.bought_as(buys)
     sold = market(buys)
     cards = cards_to_try(gpus, exclude_gpus, sold if buys.narrows else None)
     settings = with_length(settings, llm, traffic)
     tried, more = formats_to_try(llm, settings, quantization, min_quality)
     varied = tried_of(settings)
     kvs = kvs_to_try(llm, settings.kv_cache_dtype, min_quality)
-    limits = Limits(max_gpus, budget_usd_per_hour, sold, buys.mean_share, free, top, Verify(verify))
-    ranked: list[Choice] = []
+    limits = Limits(
+        max_gpus,
+        budget_usd_per_hour,
+        sold,
+        buys.mean_share,
+        load.headroom,
+        top,
+        Verify(verify),
+        risks,
+    )
+    ranked: list[Finalist] = []
+    search: Search | None = None
     lost: list[RejectedChoice] = []
     weights: tuple[WeightFormat, ...] = ()
     for some in (tried, more):
@@ -111,7 +136,7 @@ def plan(
             break
         weights += some
         scope = Scope(llm, cards, some, kvs, settings, max_gpus, varied)
-        ranked, out = _ranked(scope, traffic, promise, limits)
+        search, ranked, out = _ranked(scope, load.planned, promise, limits)
         lost += out
     given = {"slo": slo, "gpus": gpus, "weight_formats": quantization, "headroom": headroom}
     question = PlanQuestion(
@@ -119,7 +144,7 @@ def plan(
         hf_id=llm.hf_id,
         traffic=traffic,
         slo=promise,
-        headroom=free,
+        headroom=load.headroom,
         max_model_len=settings.max_model_len or 0,
         gpus=tuple(card.id for card in cards),
         weight_formats=tuple(weight.id for weight in weights),
@@ -131,15 +156,19 @@ def plan(
         usd_per_unit=sold.currency.usd,
         version=settings.version,
         defaults=tuple(name for name, value in given.items() if value is None),
+        risk=risks,
     )
-    return Plan(
+    made = Plan(
         question=question,
-        best=ranked[0] if ranked else None,
-        alternatives=tuple(ranked[1:]),
-        rejections=merged(lost, {choice.gpu for choice in ranked}),
+        best=ranked[0].choice if ranked else None,
+        alternatives=tuple(one.choice for one in ranked[1:]),
+        rejections=merged(lost, {one.choice.gpu for one in ranked}),
         closest=None if ranked else closest(lost),
-        hosted=hosted(question, ranked[0], sold) if ranked else None,
+        hosted=hosted(question, ranked[0].choice, sold) if ranked else None,
     )
+    if search is None or not ranked:
+        return made
+    return with_reasons(made, search, ranked[0], load, scaling=scaling or Scaling(), sold=sold)
 
 
 class Verify(Enum):
@@ -161,38 +190,40 @@ class Limits:
     headroom: float
     top: int
     verify: Verify
+    risk: Risk
 
 
 def _ranked(
     scope: Scope, traffic: Traffic, promise: Slo, limits: Limits
-) -> tuple[list[Choice], list[RejectedChoice]]:
-    """Return the choices in order of cost, and who lost."""
+) -> tuple[Search, list[Finalist], list[RejectedChoice]]:
+    """Return the question as it was searched, the choices in order of cost, and who lost."""
     blocks, out = candidates(scope)
     caching = scope.engine.enable_prefix_caching is not False
-    search = Search(scope.model, blocks, traffic, promise, caching, limits.mean_share)
+    search = Search(
+        scope.model, blocks, traffic, promise, caching, limits.mean_share, limits.risk.spare
+    )
     able = entries(search)
     lost = [*out, *refused(able)]
     able = [entry for entry in able if entry.refused is None]
-    rank = Worth(traffic.load, limits.headroom, limits.sold, limits.max_gpus).order
-    found = best_of_each(search, able, lambda e: e.gpu, rank)
-    some = [f for f in found if f.load > 0]
-    ranked, slow = priced(search, some, limits.headroom, limits.sold)
-    lost += cannot_carry(search, [*slow, *(f for f in found if f.load <= 0)])
+    level = deviations(limits.risk.confidence) if limits.risk.confidence else 0.0
+    worth = Worth(traffic.load, limits.headroom, limits.sold, limits.max_gpus, limits.risk.spare)
+    size = partial(sized, search, worth=worth, level=level)
+    ranked, slow = size(able, lambda e: e.gpu)
+    lost += slow
     if ranked:
         # The cheapest type's own other formats are worth seeing beside the other types.
         winner = ranked[0].found
         own = [entry for entry in able if entry.gpu == winner.entry.gpu]
-        others = best_of_each(search, own, lambda e: e.block.weight.id, rank)
-        fresh = [f for f in others if f.load > 0 and f != winner]
-        more, _ = priced(search, fresh, limits.headroom, limits.sold)
-        ranked = sorted([*ranked, *more], key=Priced.order)
+        others, _ = size(own, lambda e: e.block.weight.id)
+        fresh = [one for one in others if one.found != winner]
+        ranked = sorted([*ranked, *fresh], key=Priced.order)
     within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
     kept, late = _written(search, _kept(within, limits.top), limits)
     lost += over + late
     if limits.verify is Verify.NO:
-        return [one.choice for one in kept], lost
+        return search, kept, lost
     chosen, missing = _confirmed(search, kept, limits)
-    return chosen, lost + missing
+    return search, chosen, lost + missing
 
 
 def _written(
@@ -223,7 +254,7 @@ def _written(
 
 def _confirmed(
     search: Search, kept: Sequence[Finalist], limits: Limits
-) -> tuple[list[Choice], list[RejectedChoice]]:
+) -> tuple[list[Finalist], list[RejectedChoice]]:
     """Ask events about the best, and where it was asked for about its runners-up."""
     from fitcalc.planning.confirm import CHEAP_S, Bounds, confirmed  # noqa: PLC0415 - loads events
 
@@ -233,7 +264,7 @@ def _confirmed(
         limits.budget_usd_per_hour,
         limits.sold,
         CHEAP_S if cheap else math.inf,
-        None if cheap else limits.headroom,
+        None if cheap or limits.risk.confidence else limits.headroom,
     )
     return confirmed(search, kept, 1 if cheap else 1 + limits.top, bounds)
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fitcalc.planning.cost import Bill, bill
-from fitcalc.planning.evaluate import Found, Search, replicas_for
+from fitcalc.planning.cost import Bill, bill, replicas_for
+from fitcalc.planning.evaluate import Found, Search
 from fitcalc.planning.market import Market
 from fitcalc.planning.worth import order
 from fitcalc.queueing.goodput import keeps, state_of
@@ -52,8 +52,9 @@ def priced(
     Goodput is found by bisection, which trusts that more load is never better. So each candidate is
     asked once more at the load it will carry, and given more replicas where it misses.
     """
+    load, spare = search.traffic.load, search.spare
     planned = [
-        with_replicas(one, int(replicas_for(search.traffic.load, one.load, headroom)), sold)
+        with_replicas(one, spare + int(replicas_for(load, one.load, headroom)), sold)
         for one in found
     ]
     kept, slow = enough(planned, lambda some: _keeps(search, some), sold)
@@ -122,7 +123,7 @@ def _keeps(search: Search, asked: Sequence[Priced]) -> NDArray[np.bool_]:
         np.array([one.found.max_batch for one in asked]),
         np.array([float(one.found.max_num_batched_tokens) for one in asked]),
     )
-    load = np.array([search.traffic.share(one.replicas).load for one in asked])
+    load = np.array([search.share(one.replicas).load for one in asked])
     burstiness = search.traffic.burstiness
     state = state_of(server, load, closed=search.closed, burstiness=burstiness)
     return keeps(server, state, search.slo, burstiness) & state.stable

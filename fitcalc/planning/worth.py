@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fitcalc.planning.cost import Bill, bill
-from fitcalc.planning.evaluate import Entry, replicas_for
+from fitcalc.planning.cost import Bill, bill, replicas_for
+from fitcalc.planning.evaluate import Entry
 from fitcalc.planning.market import Market
 
 _OUT = math.inf
@@ -21,16 +21,18 @@ class Worth:
         headroom: Share of a replica's load that is left free. [1]
         sold: What may be bought.
         max_gpus: Most GPUs in all; who takes more comes last.
+        spare: Servers that may be lost. [1]
     """
 
     load: float
     headroom: float
     sold: Market
     max_gpus: int | None
+    spare: int = 0
 
     def order(self, entry: Entry, each: float) -> tuple[float, ...]:
         """Rank a candidate whose replicas carry ``each``: the lowest is the best."""
-        replicas = replicas_for(self.load, each, self.headroom)
+        replicas = replicas_for(self.load, each, self.headroom) + self.spare
         if math.isinf(replicas):
             return (_OUT,)
         gpus = int(replicas) * entry.gpus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,33 +14,57 @@ from fitcalc.queueing.closed_loop import closed_loop
 from fitcalc.queueing.latency import gaps_within, latency, ttft_law
 from fitcalc.queueing.profile import Profile
 from fitcalc.queueing.steady import Steady, largest_stable_rate, steady
-from fitcalc.units import MILLI, Array
+from fitcalc.units import MILLI, Array, Values
 
 _HALVINGS = 8
 _PERCENT = 100.0
 _LEAST_SHARE = 1e-3
 
 
-def keeps(server: Profile, state: Steady, slo: Slo, burstiness: float = 1.0) -> NDArray[np.bool_]:
+class Slower(NamedTuple):
+    """How many times longer each latency is than predicted. [1], a number or (row,)"""
+
+    ttft: Values = 1.0
+    itl: Values = 1.0
+    e2e: Values = 1.0
+
+
+AS_PREDICTED = Slower()
+
+
+def keeps(
+    server: Profile,
+    state: Steady,
+    slo: Slo,
+    burstiness: float = 1.0,
+    slower: Slower = AS_PREDICTED,
+) -> NDArray[np.bool_]:
     """Whether each server keeps every limit of the promise at its percentile. (row,)."""
     kept: NDArray[np.bool_] = np.logical_and.reduce(
-        [ok for _, ok in kept_limits(server, state, slo, burstiness)]
+        [ok for _, ok in kept_limits(server, state, slo, burstiness, slower)]
     )
     return kept
 
 
 def kept_limits(
-    server: Profile, state: Steady, slo: Slo, burstiness: float = 1.0
+    server: Profile,
+    state: Steady,
+    slo: Slo,
+    burstiness: float = 1.0,
+    slower: Slower = AS_PREDICTED,
 ) -> list[tuple[Limit, NDArray[np.bool_]]]:
     """Each limit of the promise, and whether each server keeps it. (row,)."""
     share = slo.percentile / _PERCENT
     rows = len(server.max_batch)
-    ttft = ttft_law(server, state, burstiness).share_within(np.full(rows, slo.ttft_ms * MILLI))
-    itl = gaps_within(server, state, slo.itl_ms * MILLI)
+    ttft = ttft_law(server, state, burstiness).share_within(
+        np.full(rows, slo.ttft_ms * MILLI) / slower.ttft
+    )
+    itl = gaps_within(server, state, slo.itl_ms * MILLI / slower.itl)
     kept = [(Limit.TTFT, ttft >= share), (Limit.ITL, itl >= slo.at(Limit.ITL) / _PERCENT)]
     if slo.e2e_ms is not None:
         whole = latency(server, state, burstiness).e2e
-        kept.append((Limit.E2E, whole.share_within(np.full(rows, slo.e2e_ms * MILLI)) >= share))
+        ok = whole.share_within(np.full(rows, slo.e2e_ms * MILLI) / slower.e2e)
+        kept.append((Limit.E2E, ok >= share))
     return kept
 
 

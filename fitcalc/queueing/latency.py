@@ -11,7 +11,7 @@ import numpy as np
 from fitcalc.queueing.mixture import Gaps, Mixture
 from fitcalc.queueing.profile import Profile
 from fitcalc.queueing.steady import Steady
-from fitcalc.units import Array
+from fitcalc.units import Array, Values
 
 SHARED_PROMPTS = 2.0
 """From this many prompts a token budget on, waiting prompts are taken together (gated)."""
@@ -159,15 +159,15 @@ def gap_law(server: Profile, state: Steady) -> Gaps:
     return Gaps(np.concatenate(lows, 1), np.concatenate(highs, 1), np.concatenate(weights, 1))
 
 
-def gaps_within(server: Profile, state: Steady, limit_s: float) -> Array:
+def gaps_within(server: Profile, state: Steady, limit_s: Values) -> Array:
     """Share of gaps at or under a limit: ``gap_law``'s, without laying it out. [1] (row,)."""
     if not server.decodes:
         return np.ones(len(server.nodes))
-    share = np.zeros(len(server.nodes))
+    share, limit = np.zeros(len(server.nodes)), np.reshape(limit_s, (-1, 1))
     for low, high, weight in _kinds(server, state):
-        if (low > limit_s).all():
+        if (low > limit).all():
             break
-        inside = np.clip((limit_s - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
+        inside = np.clip((limit - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
         share += (weight * inside).sum(axis=1)
     return share
 

@@ -9,9 +9,22 @@ from fitcalc.inputs.slo import Slo
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.cost_view import cost_lines
+from fitcalc.report.day_view import (
+    FLEET_COLUMNS,
+    day_lines,
+    fleet_rows,
+    hour_columns,
+    hour_rows,
+)
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
 from fitcalc.report.plan_view import headline, nothing_words, reasons, runners_up
+from fitcalc.report.reserves import (
+    REASON_COLUMNS,
+    confidence_words,
+    margin_lines,
+    reason_rows,
+)
 from fitcalc.report.verified import verified_words
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
@@ -30,12 +43,20 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
     yield _latency(plan, best)
     yield f"How sure: {trust_words(best.prediction)}"
     yield verified_words(best)
+    yield confidence_words(best)
+    if plan.margins is not None:
+        yield _table(REASON_COLUMNS, reason_rows(plan.margins, best))
+        yield "\n".join(f"- {line}" for line in margin_lines(plan))
     yield _table(
         ("memory of each GPU", "size"),
         [(name, gib(size)) for name, size in ledger_rows(best.memory)],
     )
     yield capacity_words(best.memory)
     yield "Cost:\n\n" + "\n".join(f"- {line}" for line in cost_lines(plan, best))
+    if plan.day is not None:
+        yield "Over the day:\n\n" + "\n".join(f"- {line}" for line in day_lines(plan.day))
+        yield _table(FLEET_COLUMNS, fleet_rows(plan.day))
+        yield _table(hour_columns(plan.day), hour_rows(plan.day))
     yield f"```sh\n{best.vllm_command}\n```"
     yield _alternatives(plan, best, top)
 

@@ -10,6 +10,13 @@ from fitcalc.answers import Limit
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.cost_view import cost_lines
+from fitcalc.report.day_view import (
+    FLEET_COLUMNS,
+    day_lines,
+    fleet_rows,
+    hour_columns,
+    hour_rows,
+)
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import (
     NARROW,
@@ -18,6 +25,12 @@ from fitcalc.report.parts import (
     ledger_table,
     table,
     trust_words,
+)
+from fitcalc.report.reserves import (
+    REASON_COLUMNS,
+    confidence_words,
+    margin_lines,
+    reason_rows,
 )
 from fitcalc.report.verified import verified_words
 from fitcalc.report.words import (
@@ -144,14 +157,40 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
         latency_table(best.prediction, plan.question.slo, narrow=narrow),
         _indented(f"How sure: {trust_words(best.prediction)}"),
         _indented(verified_words(best)),
+        *([_indented(confidence_words(best))] if best.confidence is not None else []),
         Text(""),
+        *_margins(plan, best),
         ledger_table(best.memory, narrow=narrow),
         _indented(capacity_words(best.memory)),
         Text("\nWhat it costs", style="bold"),
         *(_indented(line) for line in cost_lines(plan, best)),
+        *_day(plan),
         Text(f"\nStart each of the {count(best.replicas, 'server')} with", style="bold"),
         Text(f"{command}\n", style="cyan", no_wrap=True, overflow="ignore"),
     ]
+
+
+def _margins(plan: Plan, best: Choice) -> list[RenderableType]:
+    """Lay out which reason adds how many servers."""
+    if plan.margins is None:
+        return []
+    made = table("", *REASON_COLUMNS)
+    made.columns[-1].justify = "left"
+    for row in reason_rows(plan.margins, best):
+        made.add_row(*row)
+    return [made, *(_indented(line) for line in margin_lines(plan)), Text("")]
+
+
+def _day(plan: Plan) -> list[RenderableType]:
+    """Lay out what scaling by the hour costs beside servers for the peak."""
+    if plan.day is None:
+        return []
+    fleets, hours = table("", *FLEET_COLUMNS), table("", *hour_columns(plan.day))
+    for made, rows in ((fleets, fleet_rows(plan.day)), (hours, hour_rows(plan.day))):
+        for row in rows:
+            made.add_row(*row)
+    lines = [_indented(line) for line in day_lines(plan.day)]
+    return [Text("\nOver the day", style="bold"), *lines, fleets, hours]
 
 
 def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[RenderableType]:
