@@ -15,10 +15,7 @@ _BLOCK = 16
 
 
 def settings_of(setup: Setup, ledger: MemoryLedger) -> SchedulerSettings:
-    """Return the scheduler's settings, with the blocks of each group of layers as vLLM lays out.
-
-    Prefix hits are found in one group of blocks; where kinds of layers differ they are given.
-    """
+    """Return the scheduler's settings, with the blocks of each group of layers as vLLM lays out."""
     layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
     rules = block_rules(layout)
     plain = len(rules) == 1 and rules[0] == BlockRule(rules[0].block_size)

@@ -39,7 +39,7 @@ from fitcalc.simulation.report import Simulation, simulation
 from fitcalc.simulation.routers import Router
 from fitcalc.simulation.settings import SchedulerSettings
 
-_UNHASHED = "hash_ids were not looked up: this model has several groups of KV layers"
+_UNHASHED = "hash_ids were not looked up: what layers with a state cache is not simulated"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +203,8 @@ def run_simulation(
         answer = with_pools(answer, apart, fleet)
     first = fleet.groups[0]
     settings = settings_of(first.setup, first.ledger)
-    if trace.hash_ids is not None and settings.block_rules and settings.enable_prefix_caching:
+    hashed = trace.hash_ids is not None and settings.enable_prefix_caching
+    if hashed and not settings.finds_prefixes:
         answer = answer.model_copy(update={"notes": (_UNHASHED,)})
     return Run(answer, seen, trace, settings, step_of(first.setup), apart)
 

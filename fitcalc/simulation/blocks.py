@@ -42,6 +42,16 @@ class BlockRule:
         """Layers that keep a state and no tokens."""
         return cls(0, groups, fixed=blocks)
 
+    @property
+    def slides(self) -> bool:
+        """Whether layers see a window that moves with every token."""
+        return self.first > 0 and self.period == self.block_size
+
+    @property
+    def tail(self) -> int:
+        """Blocks before a block's end that a window there sees. [1]"""
+        return -(-(self.first - self.block_size) // self.block_size)
+
     def taken(self, tokens: int) -> int:
         """Blocks taken by the time there are so many tokens. [1]"""
         if not self.block_size:
@@ -113,7 +123,12 @@ class BlockPool:
         size = 1 if self._partial_blocks else self.block_size
         return min(self._hits[request], (target - 1) // size * size)
 
-    def needed(self, request: int, target: int, hit: int) -> int:  # noqa: ARG002
+    @property
+    def blank(self) -> int:
+        """Free blocks that may be taken in any order. [1]"""
+        return self.free
+
+    def needed(self, request: int, target: int, hit: int, computed: int) -> int:  # noqa: ARG002
         """Free blocks that a request must find to be admitted, its whole length at once. [1]"""
         return self.blocks(target) - self._sharing(hit)
 
@@ -183,7 +198,7 @@ class GroupedBlockPool(BlockPool):
         """Blocks taken by the time there are so many tokens. [1]"""
         return sum(rule.taken(tokens) for rule in self.rules)
 
-    def needed(self, request: int, target: int, hit: int) -> int:  # noqa: ARG002
+    def needed(self, request: int, target: int, hit: int, computed: int) -> int:  # noqa: ARG002
         """Free blocks that a request must find; windows need no more than they hold. [1]"""
         return sum(rule.to_find(target) for rule in self.rules)
 

@@ -71,7 +71,7 @@ class CachedBlockPool(BlockPool):
             hit += min(mine[0].blocks * size, (target - 1 - hit) // size * size)
         return hit
 
-    def needed(self, request: int, target: int, hit: int) -> int:
+    def needed(self, request: int, target: int, hit: int, computed: int) -> int:  # noqa: ARG002
         """Free blocks to be found; cached blocks that nobody holds count as free until hit. [1]"""
         if not hit:
             return -(-target // self.block_size)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterable
 
-from fitcalc.simulation.blocks import GroupedBlockPool
+from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
 
 NEVER = 1 << 60
 """Steps beyond any run. [1]"""
@@ -39,8 +40,11 @@ class Decoding:
         """Whether a request decodes."""
         return request in self._offset
 
-    def add(self, request: int, step: int, tokens: int, left: int) -> None:
-        """Let a request with ``tokens`` KV tokens decode ``left`` more from ``step`` on."""
+    def add(self, request: int, step: int, tokens: int, left: int, unsettled: int = 0) -> None:  # noqa: ARG002
+        """Let a request with ``tokens`` KV tokens decode ``left`` more from ``step`` on.
+
+        ``unsettled`` of its tokens are computed in the step before, and their window is read.
+        """
         offset = tokens - step
         self._offset[request] = offset
         self._last_step[request] = step + left - 1
@@ -94,9 +98,16 @@ class Decoding:
         """Blocks that one takes in ``step``. [1]"""
         return int((step + self._offset[request]) % self._size == 0)
 
-    def gives_back(self, request: int, step: int) -> int:  # noqa: ARG002
-        """Blocks that one gives back in ``step``. [1]"""
-        return 0
+    def give_back(self, request: int, step: int) -> None:
+        """Give back the blocks that one no longer needs in ``step``."""
+
+    def computes(self, request: int, step: int) -> None:
+        """Take note that one has its blocks of ``step``."""
+
+    def advance(self, pool: BlockPool, step: int, running: Iterable[int]) -> None:  # noqa: ARG002
+        """Take and give back all blocks of ``step``; ``running`` tells who comes first."""
+        pool.take(self.growth(step))
+        pool.free += self.given_back(step, 1)
 
     def growth(self, step: int) -> int:
         """Blocks that all take in ``step``. [1]"""
@@ -160,8 +171,10 @@ class GroupedDecoding(Decoding):
         self._starts: list[tuple[int, int, int, int]] = []  # step, request, its offset, rule
         self._caught: dict[int, set[int]] = {}  # request -> rules that give back regularly
 
-    def add(self, request: int, step: int, tokens: int, left: int) -> None:
+    def add(self, request: int, step: int, tokens: int, left: int, unsettled: int = 0) -> None:
         """Let a request with ``tokens`` KV tokens decode ``left`` more from ``step`` on."""
+        if unsettled:
+            self._pool.settle(request, tokens - unsettled)
         super().add(request, step, tokens, left)
         offset = tokens - step
         self._caught[request] = set()
@@ -203,10 +216,10 @@ class GroupedDecoding(Decoding):
         tokens = step + self._offset[request]
         return sum(rule.groups for _, rule in self._rules if tokens % rule.block_size == 0)
 
-    def gives_back(self, request: int, step: int) -> int:
-        """Blocks that one gives back in ``step``. [1]"""
+    def give_back(self, request: int, step: int) -> None:
+        """Give back the blocks that one no longer needs in ``step``."""
         offset, rules = self._offset[request], self._pool.rules
-        return sum(
+        self._pool.free += sum(
             rules[i].each
             for i in self._caught[request]
             if step % rules[i].period == self._phase(offset, i)
@@ -218,6 +231,9 @@ class GroupedDecoding(Decoding):
 
     def given_back(self, step: int, count: int) -> int:
         """Blocks that all give back in ``count`` steps from ``step`` on. [1]"""
+        if count == 1:
+            rules = self._pool.rules
+            return sum(phases[step % rules[i].period] for i, phases in self._sliding.items())
         total = 0
         for i, phases in self._sliding.items():
             period = self._pool.rules[i].period

@@ -18,10 +18,10 @@ from fitcalc.inputs.trace import Trace
 from fitcalc.physics.step import StepTimes
 from fitcalc.simulation.arrivals import OpenLoop
 from fitcalc.simulation.batch import Batch
-from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
-from fitcalc.simulation.cache import CachedBlockPool
+from fitcalc.simulation.blocks import BlockPool
 from fitcalc.simulation.diary import Diary
 from fitcalc.simulation.law import StepLaw, step_law
+from fitcalc.simulation.pools import open_pool
 from fitcalc.simulation.requests import Requests
 from fitcalc.simulation.scheduler import Scheduler
 from fitcalc.simulation.settings import SchedulerSettings
@@ -93,7 +93,7 @@ class Engine:
                 settings.num_gpu_blocks, settings.block_size, hits, partial_blocks=True
             )
         else:
-            self._pool = _pool(trace, settings, prefix_hit, prefix_tokens)
+            self._pool = open_pool(trace, settings, prefix_hit, prefix_tokens)
             if warm:
                 self._pool.warm_up(0, int(trace.isl[0]))
         _check(trace, settings, self._pool)
@@ -215,8 +215,11 @@ class Engine:
             deferred = scheduler.deferred_steps
             if deferred:
                 most, blocked = min(most, deferred), False
-        elif scheduler.ended and decoding.growth_of(scheduler.step, most) <= self._pool.free:
-            scheduler.free_ended(all_of_them=True)  # a step early, where nobody minds
+        elif scheduler.ended:
+            if decoding.growth_of(scheduler.step, most) <= self._pool.blank:
+                scheduler.free_ended(all_of_them=True)  # a step early, where nobody minds
+            else:
+                most = min(most, scheduler.ended[0][0] - scheduler.step)
         decodes, context = decoding.count, decoding.context(scheduler.step)
         came = until_s if blocked else min(arrivals.next_s, until_s)
         if came < inf and most > 1:
@@ -254,28 +257,6 @@ def law_of(model: StepTimes, trace: Trace, settings: SchedulerSettings) -> StepL
         tokens=settings.max_num_batched_tokens,
         longest=int((trace.isl + trace.osl).max()),
     )
-
-
-def _pool(
-    trace: Trace, settings: SchedulerSettings, prefix_hit: float, prefix_tokens: int
-) -> BlockPool:
-    """Blocks with the prefix cache that the question describes."""
-    size, blocks, rules = settings.block_size, settings.num_gpu_blocks, settings.block_rules
-    caching = settings.enable_prefix_caching
-    given = caching and (prefix_hit > 0 or prefix_tokens > 0)
-    if not given:
-        if rules:
-            return GroupedBlockPool(blocks, rules)
-        if caching:
-            return CachedBlockPool(blocks, size, trace)
-        return BlockPool(blocks, size)
-    most = (trace.isl - 1) // size * size
-    share = (prefix_hit * trace.isl).astype(np.int64) // size * size
-    shared = prefix_tokens // size
-    hits = np.minimum(np.maximum(share, shared * size), most).tolist()
-    if rules:
-        return GroupedBlockPool(blocks, rules, hits)
-    return BlockPool(blocks, size, hits, shared)
 
 
 def _check(trace: Trace, settings: SchedulerSettings, pool: BlockPool) -> None:

@@ -9,6 +9,8 @@ from fitcalc.inputs.engine import SchedulingPolicy
 from fitcalc.simulation.batch import Batch
 from fitcalc.simulation.blocks import BlockPool, GroupedBlockPool
 from fitcalc.simulation.decoding import Decoding, GroupedDecoding
+from fitcalc.simulation.hybrid import HybridBlockPool
+from fitcalc.simulation.hybrid_decoding import HybridDecoding
 from fitcalc.simulation.requests import NOBODY, Requests
 from fitcalc.simulation.settings import SchedulerSettings
 from fitcalc.simulation.waiting import ArrivalQueue, PriorityQueue
@@ -54,7 +56,9 @@ class Running:
         self.running: dict[int, None] = {}
         self.partial: dict[int, int] = {}
         self.decoding = Decoding(pool.block_size)
-        if isinstance(pool, GroupedBlockPool):
+        if isinstance(pool, HybridBlockPool):
+            self.decoding = HybridDecoding(pool, self._lag)
+        elif isinstance(pool, GroupedBlockPool):
             self.decoding = GroupedDecoding(pool, self._lag)
         self.ended: deque[tuple[int, int]] = deque()
         self._chunk: dict[int, tuple[int, int]] = {}  # partial request -> its last (step, tokens)
@@ -97,9 +101,7 @@ class Running:
         left = everyone.isl[request] + everyone.osl[request] - target - 1
         if not left:
             return True
-        if self._lag:
-            self._pool.settle(request, target - self._chunk[request][1])
-        self.decoding.add(request, self.step, target, left)
+        self.decoding.add(request, self.step, target, left, self._lag * self._chunk[request][1])
         return False
 
     def end(self, request: int) -> None:
@@ -120,6 +122,7 @@ class Running:
         growth = decoding.growth(self.step)
         if growth > pool.free or self._behind:
             return False
+        last = None
         if self.partial and not batch.deferred:
             request = next(reversed(self.running))
             if len(self.partial) > 1 or request not in self.partial:
@@ -128,10 +131,10 @@ class Running:
             count = min(self._all.target[request] - before, batch.most, batch.budget)
             if growth + pool.growth(request, before, before + count) > pool.free:
                 return False
-            if count > 0:
-                self._compute(batch, request, before, count)
-        pool.take(growth)
-        pool.free += decoding.given_back(self.step, 1)
+            last = (request, before, count) if count > 0 else None
+        decoding.advance(pool, self.step, self.running)
+        if last is not None:
+            self._compute(batch, *last)
         return True
 
     def _in_order(self, batch: Batch) -> None:
@@ -148,11 +151,12 @@ class Running:
                 if self._make_room(request, pool.growth(request, before, before + count), batch):
                     self._compute(batch, request, before, count)
             elif before == NOBODY and request in decoding:
-                pool.free += decoding.gives_back(request, step)
+                decoding.give_back(request, step)
                 batch.slid.add(request)
                 needed = decoding.takes(request, step)
                 if self._make_room(request, needed, batch):
                     pool.take(needed)
+                    decoding.computes(request, step)
                     batch.decoded[request] = None
                     batch.budget -= 1
         batch.decodes = len(batch.decoded)
@@ -177,7 +181,7 @@ class Running:
         batch.preempted += 1
         everyone.preemptions[request] += 1
         if everyone.finish[request] != NOBODY:
-            self._free(request)
+            self._free(request, in_flight=self._lag)
             return
         del self.running[request]
         computed = self.partial.pop(request, NOBODY)
@@ -233,11 +237,11 @@ class Running:
         else:
             self.partial[request] = before + count
 
-    def _free(self, request: int) -> None:
-        """Free seat and blocks of an ended request."""
+    def _free(self, request: int, in_flight: int = 0) -> None:
+        """Free seat and blocks of an ended request, its last token perhaps ``in_flight``."""
         del self.running[request]
         self._chunk.pop(request, None)
         computed = self._all.isl[request] + self._all.osl[request] - 1
-        known = computed - self._lag * (computed > self._all.target[request])
+        known = computed - in_flight * (computed > self._all.target[request])
         self._pool.release(request, computed, known)
         self._pool.ended(request)

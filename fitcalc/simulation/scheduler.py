@@ -24,7 +24,8 @@ class Scheduler(Running):
         decoding = self.decoding
         if decoding.next_slide() <= self.step:
             decoding.slide(self.step)
-        if self._behind or decoding.growth(self.step) > self._pool.free:
+        growth = decoding.growth(self.step)
+        if self._behind or growth > self._pool.free:
             return True
         if not (self.partial or self.waiting):
             return False
@@ -33,11 +34,13 @@ class Scheduler(Running):
             return True
         if not self.waiting or len(self.running) >= self._seats:
             return False
+        if growth > self._pool.blank or decoding.next_slide() <= self.step:
+            return True  # what is forgotten or given back may change what the head finds
         return self._fits(
             self.waiting.head(),
             self._settings.max_num_batched_tokens - decoding.count,
             self._most,
-            self._pool.free - decoding.growth(self.step) + decoding.given_back(self.step, 1),
+            self._pool.free - growth + decoding.given_back(self.step, 1),
             deferred=deferred,
         )
 
@@ -49,11 +52,15 @@ class Scheduler(Running):
         """
         step, decoding, pool = self.step, self.decoding, self._pool
         most = min(most, decoding.first_end() + 1 - step, decoding.next_slide() - step)
-        count = max(1, decoding.room(step, pool.free, most))
+        joinable = self.waiting and len(self.running) < self._seats
         free = pool.free
+        count = max(1, decoding.room(step, pool.blank if joinable else free, most))
         first = pool.usable - free + decoding.growth(step)
-        pool.take(decoding.growth_of(step, count))
-        pool.free += decoding.given_back(step, count)
+        if count == 1:
+            decoding.advance(pool, step, self.running)
+        else:
+            pool.take(decoding.growth_of(step, count))
+            pool.free += decoding.given_back(step, count)
         if not self.deferred_steps:
             self._backed_up = bool(self.waiting)
         self.step = step + count
@@ -105,7 +112,8 @@ class Scheduler(Running):
         if not chunked and min(target - hit, most) > budget:
             return False
         spare = self._watermark if self.running else 0
-        return pool.needed(request, target, hit) + spare <= free
+        computed = hit + min(target - hit, most, budget)
+        return pool.needed(request, target, hit, computed) + spare <= free
 
     def _admit(self, batch: Batch) -> bool:
         """Let waiting requests join, in order, until one does not fit; True if some compute."""

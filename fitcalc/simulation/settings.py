@@ -56,6 +56,11 @@ class SchedulerSettings:
         active = self.max_num_active_seqs
         return self.max_num_seqs if active is None else min(active, self.max_num_seqs)
 
+    @property
+    def finds_prefixes(self) -> bool:
+        """Whether what was computed before is found again; layers with a state find nothing."""
+        return self.enable_prefix_caching and all(rule.block_size for rule in self.block_rules)
+
     def check(self) -> None:
         """Refuse settings that vLLM would refuse.
 

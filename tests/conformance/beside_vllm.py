@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from tests.conformance.compare import surroundings
-from tests.simulation.drive_vllm import Workload, digest
 from tests.simulation.test_vllm_schedules import serve, steps_of
+from tests.simulation.workloads import Workload, digest
 
 DRIVER = Path(__file__).with_name("time_vllm.py")
 GOAL = 5.0

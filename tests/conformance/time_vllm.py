@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
-import drive_vllm
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.simulation import drive_vllm
 
 
 class Timed:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.trace import Trace
 from fitcalc.simulation.arrivals import OpenLoop
+from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.cache import CachedBlockPool
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.fleet import simulate_requests
@@ -21,6 +22,7 @@ from fitcalc.simulation.settings import SchedulerSettings
 from tests.simulation.laws import LinearLaw
 
 SHARED = Path(os.environ.get("FITCALC_SHARED", Path(__file__).parents[3] / "shared"))
+MIXED = (BlockRule(16), BlockRule.sliding(32, 40, 192, 2))
 SERVER = SchedulerSettings(16, 512, 400, block_size=16)
 
 
@@ -52,6 +54,13 @@ def test_without_prefix_caching_nothing_hits() -> None:
     trace = Trace(np.zeros(1), np.array([1000]), np.array([2]))
     seen = simulate_requests(LinearLaw(), trace, replace(off, num_gpu_blocks=99), prefix_hit=0.5)
     assert seen.cached_tokens.tolist() == [0]
+
+
+def test_windows_cache_a_shared_start_once_it_was_missed() -> None:
+    # a window of 40 tokens: only the two blocks before each prompt's end are kept at first
+    server = replace(SERVER, block_rules=(BlockRule(16), BlockRule.sliding(16, 40, 1024)))
+    prompts = (1, 2, 3, 4), (1, 2, 5, 6), (1, 2, 7, 8), (1, 2, 3, 4)
+    assert cached(hashed(*prompts), server) == [0, 0, 128, 240]
 
 
 def test_running_requests_share_blocks() -> None:
@@ -93,15 +102,24 @@ def test_hit_share_of_an_endless_cache(name: str, share: float) -> None:
     st.integers(23, 60),
     st.booleans(),
     st.sampled_from([0.0, 0.05, 100.0]),
+    st.sampled_from([(), MIXED, MIXED[1:]]),
 )
 def test_no_block_is_lost(
     prompts: list[list[int]],
     blocks: int,
     asynchronous: bool,  # noqa: FBT001
     gap_s: float,
+    rules: tuple[BlockRule, ...],
 ) -> None:
     trace = hashed(*map(tuple, prompts), gap_s=gap_s)
-    server = SchedulerSettings(8, 96, blocks, block_size=16, async_scheduling=asynchronous)
+    server = SchedulerSettings(
+        8,
+        96,
+        3 * blocks if rules else blocks,
+        block_size=16,
+        async_scheduling=asynchronous,
+        block_rules=rules,
+    )
     loop = OpenLoop()
     for request, time_s in enumerate(trace.arrival_s.tolist()):
         loop.push(request, time_s)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fitcalc.inputs.trace import Trace
 from fitcalc.simulation.arrivals import ClosedLoop, OpenLoop, TimedLoop
+from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.fleet import simulate_requests
 from fitcalc.simulation.records import Records
@@ -221,8 +222,13 @@ def loads(draw: st.DrawFn) -> Trace:
 
 @st.composite
 def tuned(draw: st.DrawFn) -> SchedulerSettings:
-    """Servers with every setting of the scheduler."""
+    """Servers with every setting of the scheduler, over every kind of layers."""
     server = draw(servers())
+    size, budget = server.block_size, server.max_num_batched_tokens
+    full, groups = BlockRule(size, draw(st.integers(1, 2))), draw(st.integers(1, 2))
+    window = BlockRule.sliding(draw(st.sampled_from([1, 2])) * size, 20, 2 * budget, groups)
+    chunk = BlockRule.chunked(size, 2 * size, 2 * budget, groups)
+    rules = draw(st.sampled_from([(), (full, window), (window,), (full, chunk)]))
     seats = draw(st.none() | st.integers(1, server.max_num_seqs))
     return replace(
         server,
@@ -232,7 +238,8 @@ def tuned(draw: st.DrawFn) -> SchedulerSettings:
         prefill_schedule_interval=draw(st.sampled_from([1, 2, 5])),
         watermark=draw(st.sampled_from([0.0, 0.02])),
         enable_prefix_caching=draw(st.booleans()),
-        num_gpu_blocks=server.num_gpu_blocks + 3,  # beside the watermark
+        num_gpu_blocks=server.num_gpu_blocks * (4 if rules else 1) + 3,  # beside the watermark
+        block_rules=rules,
     )
 
 

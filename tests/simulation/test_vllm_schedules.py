@@ -13,8 +13,8 @@ from fitcalc.simulation.arrivals import ClosedLoop, TimedLoop
 from fitcalc.simulation.blocks import BlockRule
 from fitcalc.simulation.engine import Engine
 from fitcalc.simulation.settings import SchedulerSettings
-from tests.simulation.drive_vllm import BLOCK, KINDS, Workload, digest
 from tests.simulation.laws import LinearLaw
+from tests.simulation.workloads import BLOCK, HYBRIDS, KINDS, Workload, digest, groups_of
 
 ROWS: list[Workload] = json.loads(Path(__file__).with_name("vllm_schedules.json").read_text())
 SAME = (
@@ -26,9 +26,18 @@ PERHAPS = (
 )  # fmt: skip
 
 
+def rule_of(kind: str, reach: int, size: int, groups: int, in_flight: int) -> BlockRule:
+    """How a kind of layers takes blocks."""
+    if kind == "window":
+        return BlockRule.sliding(size, reach, in_flight, groups)
+    if kind == "chunk":
+        return BlockRule.chunked(size, reach, in_flight, groups)
+    return BlockRule(size, groups)
+
+
 def serve(row: Workload, *, skip: bool = True) -> Engine:
     """Serve a stored workload."""
-    count, clients, window = len(row["isl"]), row["concurrency"], row.get("sliding_window")
+    count, clients = len(row["isl"]), row["concurrency"]
     trace = Trace(
         arrival_s=np.array(row["arrival_s"]),
         isl=np.array(row["isl"]),
@@ -37,15 +46,12 @@ def serve(row: Workload, *, skip: bool = True) -> Engine:
         hash_block_tokens=BLOCK,
         priority=np.array(row["priority"]) if "priority" in row else None,
     )
-    rules: tuple[BlockRule, ...] = ()
-    if window:
-        full = (BlockRule(BLOCK, row["full_groups"]),) if row["full_groups"] else ()
-        rules = (*full, BlockRule.sliding(BLOCK, window, row["max_in_flight"]))
+    rules = tuple(rule_of(*group, row["max_in_flight"]) for group in groups_of(row))
     settings = SchedulerSettings(
         **{key: row[key] for key in SAME},
         **{key: row[key] for key in PERHAPS if row.get(key) is not None},
         policy="priority" if "priority" in row else "fcfs",
-        block_rules=rules,
+        block_rules=() if rules == (BlockRule(BLOCK),) else rules,
     )
     loop = TimedLoop(trace.arrival_s) if clients is None else ClosedLoop(clients, [0.0] * count)
     engine = Engine(LinearLaw(), trace, settings, loop, skip=skip)
@@ -71,7 +77,7 @@ def test_schedule_is_vllms(row: Workload) -> None:
     assert sum(engine.requests.preemptions) == row["preemptions"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + HYBRIDS)
 def test_skipping_changes_no_schedule(kind: str) -> None:
     for row in [row for row in ROWS if row["kind"] == kind][:8]:
         fast, slow = serve(row), serve(row, skip=False)
@@ -80,9 +86,9 @@ def test_skipping_changes_no_schedule(kind: str) -> None:
 
 
 def test_the_rows_put_the_rules_to_the_test() -> None:
-    assert len(ROWS) >= 300
+    assert len(ROWS) >= 500
     assert sum(row["preemptions"] > 0 for row in ROWS) > 60
-    for kind in KINDS:
+    for kind in KINDS + HYBRIDS:
         mine = [row for row in ROWS if row["kind"] == kind]
         assert {row["async_scheduling"] for row in mine} == {True, False}
         assert sum(row["preemptions"] > 0 for row in mine) > 5
