@@ -20,10 +20,12 @@ import yaml
 from pre_commit.clientlib import load_manifest
 
 from fitcalc.cli.main import run
+from fitcalc.inputs.scenario_file import read_scenarios
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "ci"
-PLUGIN = "fitcalc" if entry_points(group="pytest11", name="fitcalc") else "fitcalc.pytest_plugin"
+INSTALLED = bool(entry_points(group="pytest11", name="fitcalc"))
+PLUGIN = () if INSTALLED else ("-p", "fitcalc.pytest_plugin")  # an older install names none
 
 pytest_plugins = ["pytester"]
 
@@ -154,12 +156,12 @@ def test_the_hooks_are_valid_and_run(
 
 
 def run_pytest(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:cacheprovider", *words)
+    return pytester.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *words)
 
 
 @pytest.fixture
 def plugin_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
 
 
 @pytest.mark.usefixtures("plugin_path")
@@ -198,3 +200,13 @@ def test_the_plugin_imports_nothing_before_it_is_asked(pytester: pytest.Pytester
         """
     )
     run_pytest(pytester, "-p", "no:hypothesispytest").assert_outcomes(passed=1)
+
+
+# ---- the documentation
+
+
+def test_the_documented_file_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    path = tmp_path / "fitcalc.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    assert [one.name for one in read_scenarios(path).scenarios] == ["chat", "batch"]

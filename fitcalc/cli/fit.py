@@ -28,11 +28,17 @@ def fit(
     *,
     model: Annotated[
         str | None,
-        typer.Option(help="Alias (70b), id or config.json; without it: which models fit."),
+        typer.Option(
+            help="Alias (70b), id or config.json; without it: which models fit.",
+            autocompletion=opt.model_names,
+        ),
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(help="GPU, such as h100 or h100:3g.40gb; without it: which GPUs do."),
+        typer.Option(
+            help="GPU, such as h100 or h100:3g.40gb; without it: which GPUs do.",
+            autocompletion=opt.gpu_names,
+        ),
     ] = None,
     ctx: Annotated[
         str | None,

@@ -10,6 +10,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from fitcalc.cli.examples import epilog
 from fitcalc.cli.groups import with_calibration, without_calibration
 from fitcalc.errors import FitcalcError, TableError
 
@@ -26,6 +27,7 @@ COMMANDS = {
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "sweep": ("sweep", "Ask one question of many scenarios, on one machine or a cluster."),
     "deploy": ("deploy", "Write a saved plan as files that start it, and the test of its claim."),
+    "init": ("init", "Write a commented scenario file, fitcalc.toml, by asking."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
     "lock": ("check", "Write the answers of a scenario file, to see later what changed."),
     "gpus": ("tables", "List, search or show GPUs, each figure with its source."),
@@ -35,9 +37,10 @@ COMMANDS = {
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Each command: the module that holds it, and its help."""
+_COMPLETE = "_FITCALC_COMPLETE"
 BARE = {"--plot": "terminal"}
 """Options whose value may be left out, and what it is then."""
-UNCALIBRATED = {"models", "calibrate", "deploy"}
+UNCALIBRATED = {"models", "calibrate", "deploy", "init"}
 """Commands that take nobody's own coefficients."""
 
 
@@ -49,13 +52,13 @@ def build(asked: str | None) -> typer.Typer:
         epilog="Exit codes: 0 an answer, 1 nothing fits or a check failed, "
         "2 the question was wrong.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
     app.callback()(_top)
     for name, (module, words) in COMMANDS.items():
-        app.command(name, help=words)(_command(module, name) if name == asked else _not_asked)
+        command = _command(module, name) if name == asked else _not_asked
+        app.command(name, help=words, epilog=epilog(name))(command)
     return app
 
 
@@ -96,6 +99,8 @@ class _UsageError(Protocol):
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    if _COMPLETE in os.environ:  # a shell asks what may come next
+        build(_first(_typed().split()[1:]))(prog_name="fitcalc")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -105,17 +110,29 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         0 an answer; 1 nothing fits, or a check failed; 2 the question was wrong.
     """
-    asked = next((word for word in arguments if not word.startswith("-")), None)
+    asked = _first(arguments)
     try:
         code = build(asked)(args=_filled(arguments), prog_name="fitcalc", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and not error.code:
+            return 0
         if os.environ.get("FITCALC_DEBUG"):
             raise
         said, code = _end(error)
         if said:
             print(said, file=sys.stderr)  # noqa: T201
     return code if isinstance(code, int) else 0
+
+
+def _first(words: Sequence[str]) -> str | None:
+    """Return the command among the words."""
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _typed() -> str:
+    """Return the command line so far, as the shell's completion passes it."""
+    return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
 
 
 def _filled(arguments: Sequence[str]) -> list[str]:

@@ -16,14 +16,34 @@ from fitcalc.units import parse_tokens
 _LOAD, _PROMISE, _ANSWER = "Traffic", "Promise", "Answer"
 _SLO = Slo.model_fields
 
+
+def model_names(incomplete: str) -> list[str]:
+    """Offer the models that begin so, to a shell's completion."""
+    from fitcalc.catalog.model_names import aliases
+
+    return sorted(name for name in aliases() if name.startswith(incomplete))
+
+
+def gpu_names(incomplete: str) -> list[str]:
+    """Offer the GPUs that begin so; after a comma the next one."""
+    from fitcalc.catalog.gpu import gpu_ids
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in gpu_ids() if name.startswith(last)]
+
+
 Model = Annotated[
     str,
     typer.Option(
         help="Alias (70b), Hugging Face id, or path to a config.json or its folder.",
         show_default=False,
+        autocompletion=model_names,
     ),
 ]
-OneGpu = Annotated[str, typer.Option("--gpu", help="GPU, such as h100 or 4090.")]
+OneGpu = Annotated[
+    str,
+    typer.Option("--gpu", help="GPU, such as h100 or 4090.", autocompletion=gpu_names),
+]
 Ctx = Annotated[
     str | None,
     typer.Option(help="isl + osl: 8k = 8192 tokens; also max_model_len.", rich_help_panel=_LOAD),

@@ -34,7 +34,11 @@ def plan(
     risk: Risk,
     gpu: Annotated[
         list[str] | None,
-        typer.Option(help="Only this GPU; may be repeated.", rich_help_panel=_LIMITS),
+        typer.Option(
+            help="Only this GPU; may be repeated.",
+            autocompletion=opt.gpu_names,
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     exclude_gpu: Annotated[
         list[str] | None,
