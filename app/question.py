@@ -11,7 +11,8 @@ from fitcalc.answers import Terms
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import RequestLength, request_length
 from fitcalc.planning.choice import Plan
-from fitcalc.planning.plan import DEFAULT_HEADROOM, Verify
+from fitcalc.planning.load import DEFAULT_HEADROOM
+from fitcalc.planning.plan import Verify
 from fitcalc.planning.unsaid import name_defaults
 from fitcalc.units import parse_tokens
 from share import command

@@ -13,7 +13,7 @@ from fitcalc.catalog.gpu import gpu_ids
 from fitcalc.catalog.model import model_ids
 from fitcalc.catalog.price import clouds, regions
 from fitcalc.inputs.buying import Buying
-from fitcalc.planning.plan import DEFAULT_HEADROOM
+from fitcalc.planning.load import DEFAULT_HEADROOM
 from names import model_name
 from question import AUTO, Asked, Limits, Load
 

@@ -116,7 +116,7 @@ def test_a_plan_that_was_made_can_be_checked() -> None:
     good, bad = check(PLAN), check(NOTHING)
     assert (bool(good), bool(bad)) == (True, False)
     assert bad.failures[0].limit is Limit.TTFT
-    assert "| ttft | 2,600 | 2,000 | ttft by hand. |" in bad.markdown()
+    assert "| 2,000 ms | 30 % | the nearest, l40s TP1 bf16: ttft by hand. |" in bad.markdown()
     assert "keeps its promise" in printed(check_view(good))
     assert "misses its promise" in printed(check_view(bad))
 

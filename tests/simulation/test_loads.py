@@ -11,7 +11,7 @@ import pytest
 
 import fitcalc
 from fitcalc.cli.main import run
-from fitcalc.errors import InvalidValue
+from fitcalc.errors import FitcalcError
 from fitcalc.inputs.mix_file import read_mix
 from fitcalc.inputs.mixture import Mix, TrafficClass
 from fitcalc.inputs.ramp import RampUp, RampUpStrategy
@@ -154,7 +154,7 @@ def test_priority_serves_its_class_first() -> None:
     [
         ("x = 1\n", "mix.toml = 'x'"),
         ("[[class]]\n", "mix.toml line 1: name"),
-        ("[class\n", "mend the TOML"),
+        ("[class\n", "mix.toml line 1: mend the TOML"),
         (MIX.replace("qps = 1.5", "qps = -1"), "mix.toml line 10: qps = '-1.0'"),
         (MIX.replace('isl = "1k"', 'isl = "many"'), "mix.toml line 5: isl = 'many'"),
         (MIX.replace("osl = 50", "osl = 0"), "mix.toml line 12: osl"),
@@ -168,7 +168,7 @@ def test_priority_serves_its_class_first() -> None:
 def test_mistakes_of_a_mix_name_the_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "mix.toml"
     path.write_text(text)
-    with pytest.raises(InvalidValue) as error:
+    with pytest.raises(FitcalcError) as error:
         read_mix(path)
     assert said in str(error.value)
 
