@@ -6,6 +6,7 @@ import streamlit as st
 
 PAGES = (
     st.Page("views/plan.py", title="Plan", default=True),
+    st.Page("views/fit.py", title="Fit"),
     st.Page("views/latency.py", title="Latency"),
     st.Page("views/traffic.py", title="Traffic"),
     st.Page("views/accuracy.py", title="Accuracy"),

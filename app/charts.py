@@ -15,7 +15,7 @@ from fitcalc.units import GIB
 from palette import BLUE, GREEN, GREY, ORANGE, PINK, RED
 
 _PERCENTILES = ("p50", "p90", "p95", "p99")
-_LEDGER_HEIGHT = 180
+_LEDGER_HEIGHT = 200
 """Bar, axis and legend together. [px]"""
 _PARTS = (BLUE, RED, PINK, ORANGE, GREEN, GREY)
 """Weights, activation, outside torch, graphs, KV cache, unused."""
@@ -48,7 +48,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
                 "part:N",
                 title=None,
                 sort=names,
-                legend=alt.Legend(orient="bottom", columns=3),
+                legend=alt.Legend(orient="bottom", columns=2),
                 scale=alt.Scale(domain=names, range=_PARTS),
             ),
             order="order:O",

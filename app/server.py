@@ -16,7 +16,7 @@ from names import model_name
 
 _LINK: Final = "query-params"
 _FIRST = ("llama-3.1-8b-instruct", "h100_sxm")
-_OWN = "the model's own"
+_OWN, _AUTO = "the model's own", "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,17 @@ class Server:
         return f'"{self.model}", "{self.gpu}", EngineArgs({said})'
 
 
-def ask_server(*, suffix: str = "", model: str = _FIRST[0], gpu: str = _FIRST[1]) -> Server:
+def ask_server(
+    *, suffix: str = "", model: str = _FIRST[0], gpu: str = _FIRST[1], levers: bool = True
+) -> Server:
     """Draw the widgets of one server and return it.
 
     Args:
         suffix: Ends the widgets' keys, where a page asks for two servers.
         model: The first page's model.
         gpu: The first page's GPU.
+        levers: Whether it asks for tensor parallelism, KV format and share of memory too; a page
+            may have its own widgets of them.
 
     Raises:
         FitcalcError: a setting makes no sense; the message is one sentence.
@@ -61,13 +65,18 @@ def ask_server(*, suffix: str = "", model: str = _FIRST[0], gpu: str = _FIRST[1]
     card = st.selectbox(
         "GPU", gpu_ids(), gpu_ids().index(gpu), key=f"gpu{suffix}", bind=_LINK
     )  # fmt: skip
-    tp = st.number_input("GPUs a server (tensor parallel)", 1, 64, 1, key=f"tp{suffix}", bind=_LINK)
+    tp, kv, share = 1, _AUTO, None
+    if levers:
+        tp = st.number_input(
+            "GPUs a server (tensor parallel)", 1, 64, 1, key=f"tp{suffix}", bind=_LINK
+        )
     quantization = st.selectbox(
         "Weight format", (_OWN, *weight_format_ids()), key=f"quantization{suffix}", bind=_LINK
     )
-    kv = st.selectbox(
-        "KV cache format", ("auto", *kv_format_ids()), key=f"kv-cache-dtype{suffix}", bind=_LINK
-    )
+    if levers:
+        kv = st.selectbox(
+            "KV cache format", (_AUTO, *kv_format_ids()), key=f"kv-cache-dtype{suffix}", bind=_LINK
+        )
     with st.expander("More of vLLM's settings"):
         length = st.text_input(
             "Longest request (tokens)", key=f"max-model-len{suffix}", bind=_LINK,
@@ -81,15 +90,16 @@ def ask_server(*, suffix: str = "", model: str = _FIRST[0], gpu: str = _FIRST[1]
             "Tokens a step, at most", 1, 1_048_576, None, key=f"max-num-batched-tokens{suffix}",
             bind=_LINK, help="max_num_batched_tokens; empty: vLLM's default.",
         )  # fmt: skip
-        share = st.number_input(
-            "Share of memory for vLLM", 0.05, 1.0, None, key=f"gpu-memory-utilization{suffix}",
-            bind=_LINK, step=0.01, help="gpu_memory_utilization; empty: vLLM's default.",
-        )  # fmt: skip
+        if levers:
+            share = st.number_input(
+                "Share of memory for vLLM", 0.05, 1.0, None, key=f"gpu-memory-utilization{suffix}",
+                bind=_LINK, step=0.01, help="gpu_memory_utilization; empty: vLLM's default.",
+            )  # fmt: skip
         eager = st.checkbox("Without CUDA graphs", key=f"enforce-eager{suffix}", bind=_LINK)
     said = {
         "tensor_parallel_size": tp if tp > 1 else None,
         "quantization": None if quantization == _OWN else quantization,
-        "kv_cache_dtype": None if kv == "auto" else kv,
+        "kv_cache_dtype": None if kv == _AUTO else kv,
         "max_model_len": parse_tokens(length, "max_model_len") if length.strip() else None,
         "max_num_seqs": seqs,
         "max_num_batched_tokens": tokens,

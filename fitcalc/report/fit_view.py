@@ -29,7 +29,7 @@ def fit_view(found: FitAnswers, width: int = 80) -> Group:
         parts.append(rejection_view(found.memory))
     else:
         parts.append(ledger_view(found.memory, narrow=narrow))
-    parts += [Text(line) for line in _asked(found)]
+    parts += [Text(line) for line in asked_lines(found)]
     if isinstance(found.memory, MemoryLedger):
         parts += [Text(sentence(note)) for note in found.memory.notes]
     if found.least_gpus is not None or found.what_frees or found.formats:
@@ -37,7 +37,8 @@ def fit_view(found: FitAnswers, width: int = 80) -> Group:
     return Group(*parts)
 
 
-def _asked(found: FitAnswers) -> list[str]:
+def asked_lines(found: FitAnswers) -> list[str]:
+    """Say how many requests run at a context, and how long so many may be."""
     lines = []
     room = found.at_context
     if isinstance(room, Room):
@@ -61,21 +62,25 @@ def _asked(found: FitAnswers) -> list[str]:
 
 
 def _would(found: FitAnswers, *, narrow: bool) -> list[RenderableType]:
-    least = found.least_gpus
-    parts: list[RenderableType] = []
-    if least is not None:
-        parts.append(Text(
-            f"The least that holds it: {count(least.gpu_count, 'GPU')} of this type "
-            f"({_split(least)}), {gib(least.kv_cache_bytes)} of KV cache each, "
-            f"{number(least.max_concurrency)} requests of {least.max_model_len:,} tokens."
-        ))  # fmt: skip
-    else:
-        parts.append(Text("No number of GPUs of this type that was tried holds it."))
+    parts: list[RenderableType] = [Text(least_words(found))]
     if found.what_frees:
         parts.append(_knobs(found.what_frees, narrow=narrow))
     if found.formats:
         parts.append(_formats(found.formats))
     return parts
+
+
+def least_words(found: FitAnswers) -> str:
+    """Say how few GPUs of a type hold a model, and the requests that were asked for."""
+    least, many = found.least_gpus, found.concurrency or 1
+    it = f"it and {many:,} requests at once" if many > 1 else "it"
+    if least is None:
+        return f"No number of GPUs of this type that was tried holds {it}."
+    return (
+        f"The least that holds {it}: {count(least.gpu_count, 'GPU')} of this type "
+        f"({_split(least)}), {gib(least.kv_cache_bytes)} of KV cache each, "
+        f"{number(least.max_concurrency)} requests of {least.max_model_len:,} tokens."
+    )
 
 
 def _split(fit: GpuFit) -> str:
