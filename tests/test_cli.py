@@ -461,3 +461,16 @@ def test_a_narrow_or_colourless_terminal_gets_the_whole_answer(width: int) -> No
     assert "\x1b" not in done.stdout
     assert max(map(len, others)) <= width
     assert "tensor-parallel-size" in done.stdout
+
+
+def test_the_pareto_front_is_told_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = (*ASK, *ON_H100, "--pareto")
+    code, out, _ = answer(capsys, *asked, "--json")
+    front = json.loads(out)["pareto"]
+    assert code == 0
+    assert front[0]["usd_per_hour"] <= front[-1]["usd_per_hour"]
+    for shown in ((), ("--markdown",)):
+        _, out, _ = answer(capsys, *asked, *shown)
+        for point in front:
+            assert f"${point['usd_per_hour']:,.2f}" in out
+        assert "fewest servers that keep the promise" in out

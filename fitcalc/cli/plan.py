@@ -94,6 +94,14 @@ def plan(
             rich_help_panel="Answer",
         ),
     ] = None,
+    pareto: Annotated[
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Show what nothing else beats in money, TTFT, ITL and GPUs.",
+            rich_help_panel="Answer",
+        ),
+    ] = False,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
 ) -> int:
@@ -127,6 +135,7 @@ def plan(
         risk=risk,
         rates=profile.rates,
         scaling=profile.scaling,
+        pareto=pareto,
     )
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)

@@ -11,6 +11,7 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.daily import Day
 from fitcalc.planning.judged import Quality
 from fitcalc.planning.reserves import Margins
+from fitcalc.planning.why import ParetoPoint
 
 
 class PlanQuestion(Row):
@@ -213,7 +214,8 @@ class Plan(Row):
     ``alternatives`` hold the runners-up, at least the best of every GPU type that can serve;
     a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model;
     ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
-    scaling by the hour costs, where rates were given.
+    scaling by the hour costs, where rates were given; ``pareto`` what no other deployment
+    beats, where it was asked for.
     """
 
     question: PlanQuestion
@@ -224,6 +226,7 @@ class Plan(Row):
     hosted: Hosted | None = None
     margins: Margins | None = None
     day: Day | None = None
+    pareto: tuple[ParetoPoint, ...] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

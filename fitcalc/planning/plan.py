@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fitcalc.answers import Rejection
 from fitcalc.catalog.formats import WeightFormat
 from fitcalc.catalog.model import load_model
 from fitcalc.inputs.buying import Buying
@@ -22,28 +16,20 @@ from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.weights import Parallel
 from fitcalc.planning.asked import cards_to_try, check_limits, with_length
-from fitcalc.planning.candidates import (
-    Scope,
-    candidates,
-    rejected,
-)
-from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
-from fitcalc.planning.evaluate import Search, entries
-from fitcalc.planning.finalists import Finalist, finalists
+from fitcalc.planning.candidates import Scope
+from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
+from fitcalc.planning.evaluate import Search
+from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.hosted import hosted
 from fitcalc.planning.kept import tried as tried_of
 from fitcalc.planning.load import planned_load
-from fitcalc.planning.losers import closest, merged, over_limits, refused
-from fitcalc.planning.market import Market, market
-from fitcalc.planning.missed import Failure, missed
-from fitcalc.planning.priced import Priced, enough
+from fitcalc.planning.losers import closest, merged
+from fitcalc.planning.market import market
 from fitcalc.planning.quality import formats_to_try, kvs_to_try
+from fitcalc.planning.ranking import Limits, ranked
 from fitcalc.planning.setup import ModelName
-from fitcalc.planning.slow_end import deviations, sized
 from fitcalc.planning.survive import with_reasons
-from fitcalc.planning.worth import Worth
 
 
 def plan(
@@ -65,6 +51,7 @@ def plan(
     risk: Risk | None = None,
     rates: Rates | str | Path | None = None,
     scaling: Scaling | None = None,
+    pareto: bool = False,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -98,6 +85,8 @@ def plan(
             traffic's rate as their mean: the plan is for their peak, ``day`` says what scaling by
             the hour costs.
         scaling: Limits of the autoscaler.
+        pareto: Also evaluate every candidate, for those that none beats in money, first token,
+            gap and GPUs at once.
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -124,20 +113,25 @@ def plan(
         buys.mean_share,
         load.headroom,
         top,
-        Verify(verify),
         risks,
     )
-    ranked: list[Finalist] = []
+    asking = Verify(verify)
+    scopes = [
+        Scope(llm, cards, some, kvs, settings, max_gpus, varied) for some in (tried, more) if some
+    ]
+    kept: list[Finalist] = []
     search: Search | None = None
     lost: list[RejectedChoice] = []
     weights: tuple[WeightFormat, ...] = ()
-    for some in (tried, more):
-        if ranked or not some:
-            break
-        weights += some
-        scope = Scope(llm, cards, some, kvs, settings, max_gpus, varied)
-        search, ranked, out = _ranked(scope, load.planned, promise, limits)
+    for scope in scopes:
+        weights += scope.weights
+        search, kept, out = ranked(scope, load.planned, promise, limits)
         lost += out
+        if kept and asking is not Verify.NO:
+            kept, missing = _confirmed(search, kept, limits, cheap=asking is Verify.CHEAP)
+            lost += missing
+        if kept:
+            break
     given = {"slo": slo, "gpus": gpus, "weight_formats": quantization, "headroom": headroom}
     question = PlanQuestion(
         model=llm.id,
@@ -160,15 +154,20 @@ def plan(
     )
     made = Plan(
         question=question,
-        best=ranked[0].choice if ranked else None,
-        alternatives=tuple(one.choice for one in ranked[1:]),
-        rejections=merged(lost, {one.choice.gpu for one in ranked}),
-        closest=None if ranked else closest(lost),
-        hosted=hosted(question, ranked[0].choice, sold) if ranked else None,
+        best=kept[0].choice if kept else None,
+        alternatives=tuple(one.choice for one in kept[1:]),
+        rejections=merged(lost, {one.choice.gpu for one in kept}),
+        closest=None if kept else closest(lost),
+        hosted=hosted(question, kept[0].choice, sold) if kept else None,
     )
-    if search is None or not ranked:
+    if search is None or not kept:
         return made
-    return with_reasons(made, search, ranked[0], load, scaling=scaling or Scaling(), sold=sold)
+    made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
+    if not pareto:
+        return made
+    from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
+
+    return made.model_copy(update={"pareto": front_of(search, limits)})
 
 
 class Verify(Enum):
@@ -179,86 +178,12 @@ class Verify(Enum):
     CHEAP = "cheap"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a plan beside the promise: GPUs, money, what is on sale, how busy, free room."""
-
-    max_gpus: int | None
-    budget_usd_per_hour: float | None
-    sold: Market
-    mean_share: float
-    headroom: float
-    top: int
-    verify: Verify
-    risk: Risk
-
-
-def _ranked(
-    scope: Scope, traffic: Traffic, promise: Slo, limits: Limits
-) -> tuple[Search, list[Finalist], list[RejectedChoice]]:
-    """Return the question as it was searched, the choices in order of cost, and who lost."""
-    blocks, out = candidates(scope)
-    caching = scope.engine.enable_prefix_caching is not False
-    search = Search(
-        scope.model, blocks, traffic, promise, caching, limits.mean_share, limits.risk.spare
-    )
-    able = entries(search)
-    lost = [*out, *refused(able)]
-    able = [entry for entry in able if entry.refused is None]
-    level = deviations(limits.risk.confidence) if limits.risk.confidence else 0.0
-    worth = Worth(traffic.load, limits.headroom, limits.sold, limits.max_gpus, limits.risk.spare)
-    size = partial(sized, search, worth=worth, level=level)
-    ranked, slow = size(able, lambda e: e.gpu)
-    lost += slow
-    if ranked:
-        # The cheapest type's own other formats are worth seeing beside the other types.
-        winner = ranked[0].found
-        own = [entry for entry in able if entry.gpu == winner.entry.gpu]
-        others, _ = size(own, lambda e: e.block.weight.id)
-        fresh = [one for one in others if one.found != winner]
-        ranked = sorted([*ranked, *fresh], key=Priced.order)
-    within, over = over_limits(ranked, limits.max_gpus, limits.budget_usd_per_hour)
-    kept, late = _written(search, _kept(within, limits.top), limits)
-    lost += over + late
-    if limits.verify is Verify.NO:
-        return search, kept, lost
-    chosen, missing = _confirmed(search, kept, limits)
-    return search, chosen, lost + missing
-
-
-def _written(
-    search: Search, some: Sequence[Priced], limits: Limits
-) -> tuple[list[Finalist], list[RejectedChoice]]:
-    """Write out who is kept; who misses at the very edge is given servers, or lost."""
-    made = finalists(search, some)
-    failed = [(one, missed(one.choice.prediction, search.slo)) for one in made]
-    kept = [one for one, no in failed if not no]
-    if len(kept) == len(made):
-        return kept, []
-
-    def keeps(asked: Sequence[Priced]) -> NDArray[np.bool_]:
-        found = finalists(search, asked)
-        return np.array([not missed(one.choice.prediction, search.slo) for one in found])
-
-    more, _ = enough([one.priced for one, no in failed if no], keeps, limits.sold)
-    more, over = over_limits(more, limits.max_gpus, limits.budget_usd_per_hour)
-    saved = {one.found.entry.index for one in more}
-    lost = [
-        _late(one.choice, no[0])
-        for one, no in failed
-        if no and one.priced.found.entry.index not in saved
-    ]
-    kept = sorted([*kept, *finalists(search, more)], key=lambda one: one.priced.order())
-    return kept, lost + over
-
-
 def _confirmed(
-    search: Search, kept: Sequence[Finalist], limits: Limits
+    search: Search, kept: Sequence[Finalist], limits: Limits, *, cheap: bool
 ) -> tuple[list[Finalist], list[RejectedChoice]]:
     """Ask events about the best, and where it was asked for about its runners-up."""
     from fitcalc.planning.confirm import CHEAP_S, Bounds, confirmed  # noqa: PLC0415 - loads events
 
-    cheap = limits.verify is Verify.CHEAP
     bounds = Bounds(
         limits.max_gpus,
         limits.budget_usd_per_hour,
@@ -267,22 +192,3 @@ def _confirmed(
         None if cheap or limits.risk.confidence else limits.headroom,
     )
     return confirmed(search, kept, 1 if cheap else 1 + limits.top, bounds)
-
-
-def _late(choice: Choice, no: Failure) -> RejectedChoice:
-    """Say which limit a finalist misses after all, at the very edge of its places."""
-    engine = choice.engine
-    split = Parallel(engine.tensor_parallel_size, engine.pipeline_parallel_size)
-    reason = Rejection(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
-    return rejected(choice.gpu, split, engine.weight_format, engine.kv_cache_dtype, reason)
-
-
-def _kept(ranked: Sequence[Priced], top: int) -> list[Priced]:
-    """Return the best of every GPU type, and a few of the winner's other formats, in order."""
-    seen: set[str] = set()
-    firsts: list[Priced] = []
-    others: list[Priced] = []
-    for one in ranked:
-        (others if one.found.entry.gpu in seen else firsts).append(one)
-        seen.add(one.found.entry.gpu)
-    return sorted([*firsts, *others[:top]], key=Priced.order)

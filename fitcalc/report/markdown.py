@@ -26,6 +26,11 @@ from fitcalc.report.reserves import (
     reason_rows,
 )
 from fitcalc.report.verified import verified_words
+from fitcalc.report.why_view import (
+    PARETO_COLUMNS,
+    pareto_rows,
+    pareto_words,
+)
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
 
@@ -33,7 +38,7 @@ def plan_markdown(plan: Plan, note: str = "", top: int = 10) -> str:
     """Return a plan as Markdown, the answer first."""
     best = plan.best
     parts = [f"**{nothing_words(plan)}**"] if best is None else [*_answer(plan, best, top)]
-    parts += [_lost(plan), assumed_words(plan, note)]
+    parts += [*_why(plan), _lost(plan), assumed_words(plan, note)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -45,9 +50,9 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
     yield verified_words(best)
     yield confidence_words(best)
     if plan.margins is not None:
-        yield _table(REASON_COLUMNS, reason_rows(plan.margins, best))
+        yield markdown_table(REASON_COLUMNS, reason_rows(plan.margins, best))
         yield "\n".join(f"- {line}" for line in margin_lines(plan))
-    yield _table(
+    yield markdown_table(
         ("memory of each GPU", "size"),
         [(name, gib(size)) for name, size in ledger_rows(best.memory)],
     )
@@ -55,10 +60,16 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
     yield "Cost:\n\n" + "\n".join(f"- {line}" for line in cost_lines(plan, best))
     if plan.day is not None:
         yield "Over the day:\n\n" + "\n".join(f"- {line}" for line in day_lines(plan.day))
-        yield _table(FLEET_COLUMNS, fleet_rows(plan.day))
-        yield _table(hour_columns(plan.day), hour_rows(plan.day))
+        yield markdown_table(FLEET_COLUMNS, fleet_rows(plan.day))
+        yield markdown_table(hour_columns(plan.day), hour_rows(plan.day))
     yield f"```sh\n{best.vllm_command}\n```"
     yield _alternatives(plan, best, top)
+
+
+def _why(plan: Plan) -> Iterable[str]:
+    if plan.pareto is not None:
+        yield markdown_table(PARETO_COLUMNS, pareto_rows(plan.pareto))
+        yield pareto_words(plan)
 
 
 def _latency(plan: Plan, best: Choice) -> str:
@@ -77,7 +88,7 @@ def _latency(plan: Plan, best: Choice) -> str:
             ("E2E", found.e2e_ms, promised["E2E"]),
         )
     ]
-    return _table(("", "mean", "p50", "p90", "p95", "p99", "promised"), rows)
+    return markdown_table(("", "mean", "p50", "p90", "p95", "p99", "promised"), rows)
 
 
 def _promise(slo: Slo, name: str, limit: float | None) -> str:
@@ -101,7 +112,9 @@ def _alternatives(plan: Plan, best: Choice, top: int) -> str:
         for choice in (best, *runners_up(plan)[:top])
     ]
     money = ("$/h", "$/Mtok")
-    return _table(("GPU", "GPUs", "servers", "format", *money, "TTFT", "ITL", "numbers"), rows)
+    return markdown_table(
+        ("GPU", "GPUs", "servers", "format", *money, "TTFT", "ITL", "numbers"), rows
+    )
 
 
 def _lost(plan: Plan) -> str:
@@ -115,10 +128,14 @@ def _lost(plan: Plan) -> str:
         )
         for group in lost_groups(plan)
     ]
-    return _table(("lost because", "cases", "closest miss", "needs", "has"), rows) if rows else ""
+    return (
+        markdown_table(("lost because", "cases", "closest miss", "needs", "has"), rows)
+        if rows
+        else ""
+    )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; the first column left, the others right."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

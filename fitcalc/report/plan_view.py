@@ -33,6 +33,7 @@ from fitcalc.report.reserves import (
     reason_rows,
 )
 from fitcalc.report.verified import verified_words
+from fitcalc.report.why_view import why_view
 from fitcalc.report.words import (
     BINDS,
     BOTTLENECK,
@@ -60,7 +61,8 @@ def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Gro
     else:
         parts += _answer(plan, plan.best, width)
         parts += _alternatives(plan, plan.best, width, top)
-    return Group(*parts, *_lost(plan, width), Text(assumed_words(plan, note)))
+    parts += [*why_view(plan), *_lost(plan, width), Text(assumed_words(plan, note))]
+    return Group(*parts)
 
 
 def headline(best: Choice) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fitcalc.answers import Bottleneck, Calibrated, Limit
 from fitcalc.errors import FitcalcError
-from fitcalc.inputs.engine import ResolvedEngine
+from fitcalc.inputs.engine import EngineArgs, ResolvedEngine
 from fitcalc.units import GIB, KILO
 
 BOTTLENECK = {
@@ -140,7 +140,7 @@ def milliseconds(value: float) -> str:
     return f"{value:,.0f} ms" if value >= _WHOLE else f"{value:.1f} ms"
 
 
-def layout(engine: ResolvedEngine) -> str:
+def layout(engine: ResolvedEngine | EngineArgs) -> str:
     """Name how one server spreads over its GPUs.
 
     Examples:
