@@ -9,6 +9,7 @@ PAGES = (
     st.Page("views/fit.py", title="Fit"),
     st.Page("views/latency.py", title="Latency"),
     st.Page("views/traffic.py", title="Traffic"),
+    st.Page("views/compare.py", title="Compare"),
     st.Page("views/accuracy.py", title="Accuracy"),
     st.Page("views/tables.py", title="Tables"),
 )

@@ -17,7 +17,7 @@ from palette import BLUE, GREEN, GREY, ORANGE, PINK, RED
 _PERCENTILES = ("p50", "p90", "p95", "p99")
 _LEDGER_HEIGHT = 200
 """Bar, axis and legend together. [px]"""
-_PARTS = (BLUE, RED, PINK, ORANGE, GREEN, GREY)
+PARTS = (BLUE, RED, PINK, ORANGE, GREEN, GREY)
 """Weights, activation, outside torch, graphs, KV cache, unused."""
 
 
@@ -49,7 +49,7 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
                 title=None,
                 sort=names,
                 legend=alt.Legend(orient="bottom", columns=2),
-                scale=alt.Scale(domain=names, range=_PARTS),
+                scale=alt.Scale(domain=names, range=PARTS),
             ),
             order="order:O",
             tooltip=["part", alt.Tooltip("GiB:Q", format=",.2f"), "interval"],

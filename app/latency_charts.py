@@ -73,7 +73,7 @@ def gap_chart(frame: pd.DataFrame, slo: Slo, batch: float | None) -> alt.LayerCh
     )  # fmt: skip
     means = frame[frame["gap"] == next(iter(_LINES))]
     layers = [_band(means, x, y), lines, _hover(lines)]
-    layers.append(_level(slo.itl_ms, f"promise {slo.itl_ms:g} ms"))
+    layers.append(level(slo.itl_ms, f"promise {slo.itl_ms:g} ms"))
     if batch is not None:
         layers += _mark_x(max(batch, 1.0), f"now {batch:,.1f}", GREY)
     return _layered(layers)
@@ -115,7 +115,7 @@ def rate_chart(frame: pd.DataFrame, curve: RateCurve, slo: Slo, qps: float) -> a
         _band(frame[frame["TTFT"] == "mean"], x, y),
         lines,
         _hover(lines),
-        _level(slo.ttft_ms, f"promise {slo.ttft_ms:g} ms"),
+        level(slo.ttft_ms, f"promise {slo.ttft_ms:g} ms"),
     ]
     if curve.goodput > 0:
         layers += _mark_x(curve.goodput, f"knee {curve.goodput:.3g}/s", GREEN, low=True)
@@ -211,7 +211,8 @@ def _hover(lines: alt.Chart) -> alt.Chart:
     return points
 
 
-def _level(ms: float, words: str) -> alt.Chart:
+def level(ms: float, words: str) -> alt.Chart:
+    """Draw a promise as a line across a chart."""
     frame = pd.DataFrame({"ms": [ms], "limit": [words]})
     rule: alt.Chart = alt.Chart(frame).mark_rule(color=RED, strokeDash=[6, 4], size=2).encode(
         y="ms:Q", tooltip="limit"
