@@ -127,6 +127,14 @@ def test_predict_takes_vllms_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out)["stable"]
 
 
+def test_predict_says_which_loop_its_closed_form_is(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("predict", "--model", "8b", "--gpu", "h100", "--isl", "500", "--osl", "50")
+    loop = (*words, "--concurrency", "4")
+    assert "steady state" in answer(capsys, *loop)[1]
+    assert "steady state" not in answer(capsys, *loop, "--num-requests", "40")[1]
+    assert "steady state" not in answer(capsys, *words, "--qps", "1")[1]
+
+
 def test_one_gpu_is_shown_with_units_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = answer(capsys, "gpus", "h200", "--json")
     figures = json.loads(out)["figures"]

@@ -8,7 +8,7 @@ import typer
 
 from fitcalc.answers import Prediction, Rejection
 from fitcalc.cli import options as opt
-from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json
+from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, show, write_json, write_text
 from fitcalc.cli.engine import read_engine
 from fitcalc.cli.groups import takes
 from fitcalc.inputs.engine import EngineArgs
@@ -16,6 +16,11 @@ from fitcalc.inputs.engine import EngineArgs
 if TYPE_CHECKING:
     from fitcalc.planning.explain import Explanation
     from fitcalc.simulation.report import Simulation
+
+_STEADY = (
+    "This is a loop in its steady state. Clients that all start at once wait longer for their\n"
+    "first tokens: --num-requests counts these, as `vllm bench serve --max-concurrency` does."
+)
 
 
 @takes(load=opt.read_load, engine=read_engine)
@@ -34,7 +39,11 @@ def predict(
     from fitcalc.planning.predict import predict as make_prediction
 
     answer = make_prediction(model, gpu, engine, load.traffic, method=method)
-    return _write(answer, as_json=as_json)
+    code = _write(answer, as_json=as_json)
+    steady = isinstance(answer, Prediction) and answer.method == "closed_form"
+    if steady and load.traffic.concurrency is not None and not as_json:
+        write_text(_STEADY)
+    return code
 
 
 @takes(load=opt.read_load, engine=read_engine)
