@@ -6,45 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
+from pydantic import BaseModel
+
 from fitcalc import EngineArgs, Slo, Traffic, plan
 from fitcalc.answers import Terms
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import RequestLength, request_length
+from fitcalc.inputs.risk import Risk
+from fitcalc.inputs.scenario import PlanLimits, Scenario
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.load import DEFAULT_HEADROOM
 from fitcalc.planning.plan import Verify
 from fitcalc.planning.unsaid import name_defaults
 from fitcalc.units import parse_tokens
+from own_prices import NAME, without_folder
 from share import command
+from typed import AUTO, STEADY, Limits, Load
 
-AUTO = "auto"
 _SLO, _BUYING = Slo(), Buying()
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The traffic as typed: empty where nothing was said."""
-
-    ctx: str = "8k"
-    isl: str = ""
-    osl: str = ""
-    qps: float | None = 20.0
-    concurrency: int | None = None
-    prefix_hit: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the plan may use: empty or ``None`` where everything is allowed."""
-
-    gpu: tuple[str, ...] = ()
-    exclude_gpu: tuple[str, ...] = ()
-    quantization: tuple[str, ...] = ()
-    kv_cache_dtype: str = AUTO
-    max_gpus: int | None = None
-    budget: float | None = None
-    headroom: float = DEFAULT_HEADROOM
-    buying: Buying = _BUYING
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +38,7 @@ class Asked:
     def flags(self) -> list[tuple[str, str]]:
         """Return the command line's options that ask the same, defaults left out."""
         load, slo, limits, buys = self.load, self.slo, self.limits, self.limits.buying
+        keeps = limits.reserves
         loop = ("concurrency", load.concurrency) if load.concurrency else ("qps", load.qps)
         rows: list[tuple[str, str | float | None]] = [
             ("model", self.model),
@@ -67,6 +47,8 @@ class Asked:
             ("osl", load.osl),
             loop,
             ("prefix-hit", _unless(load.prefix_hit, 0.0)),
+            ("burstiness", _unless(load.burstiness, 1.0)),
+            ("rates", "" if load.rates == STEADY else load.rates),
             ("ttft", _unless(slo.ttft_ms, _SLO.ttft_ms)),
             ("itl", _unless(slo.itl_ms, _SLO.itl_ms)),
             ("e2e", slo.e2e_ms),
@@ -79,12 +61,19 @@ class Asked:
             ("max-gpus", limits.max_gpus),
             ("budget", limits.budget),
             ("headroom", _unless(limits.headroom, DEFAULT_HEADROOM)),
+            ("min-quality", limits.min_quality),
+            ("spare", _unless(keeps.spare, 0)),
+            ("confidence", keeps.confidence),
+            ("growth", keeps.growth.strip()),
+            ("horizon", _unless(keeps.horizon, 0.0)),
             ("terms", None if buys.terms is Terms.ON_DEMAND else buys.terms.value),
             ("cloud", buys.cloud),
             ("region", buys.region),
+            ("prices", NAME if limits.prices else None),
             ("mean-share", _unless(buys.mean_share, _BUYING.mean_share)),
         ]
-        return [(name, _word(value)) for name, value in rows if value not in {None, ""}]
+        said = [(name, _word(value)) for name, value in rows if value not in {None, ""}]
+        return [*said, ("peak-minute", "")] if keeps.peak_minute else said
 
     def command(self) -> str:
         """Return the command line that asks the same."""
@@ -100,7 +89,7 @@ class Asked:
         slo = f"Slo({_arguments(said)})" if said else "None"
         given = {k: value for k, value in self._limits().items() if value not in {None, ()}}
         lines = [
-            "from fitcalc import Buying, EngineArgs, Slo, Traffic, plan",
+            "from fitcalc import Buying, EngineArgs, Risk, Slo, Traffic, plan",
             "from fitcalc.planning.plan import Verify\n",
             "found = plan(",
             f"    {self.model!r},",
@@ -119,10 +108,34 @@ class Asked:
         Raises:
             FitcalcError: the question makes no sense; the message is one sentence.
         """
+        limits, said = self.limits, self._limits()
+        if limits.prices is None:
+            return self._answer(said)
+        with limits.prices.saved() as path:
+            own = said | {"buying": limits.buying.replace(prices=path)}
+            found, note = self._answer(own)
+            return without_folder(found, path), note
+
+    def scenario(self) -> Scenario | None:
+        """Return the question as a check asks it; ``None`` where a check knows no such question.
+
+        Raises:
+            FitcalcError: the question makes no sense.
+        """
+        limits = self.limits
+        if limits.prices or limits.reserves.risk().asked or self.load.rates != STEADY:
+            return None
+        said = {name: value for name, value in self._limits().items() if value}
+        buys = limits.buying.model_dump(exclude_unset=True)
+        own = PlanLimits(**{k: v for k, v in said.items() if k != "buying"}, **buys)
+        traffic, engine = Traffic(**self._traffic()), EngineArgs(**self._engine())
+        return Scenario(model=self.model, traffic=traffic, slo=self.slo, engine=engine, plan=own)
+
+    def _answer(self, limits: LimitArguments) -> tuple[Plan, str]:
         note, engine = self._length().note, EngineArgs(**self._engine())
         found = plan(
             self.model, Traffic(**self._traffic()), self.slo, engine=engine, verify=Verify.CHEAP,
-            **self._limits(),
+            **limits,
         )  # fmt: skip
         return name_defaults(found, self.slo, engine, split=bool(note)), note
 
@@ -140,11 +153,12 @@ class Asked:
             "isl": length.isl,
             "osl": length.osl,
             "prefix_hit": load.prefix_hit,
+            "burstiness": _unless(load.burstiness, 1.0),
         }
         return {name: value for name, value in said.items() if value}
 
     def _limits(self) -> LimitArguments:
-        limits = self.limits
+        limits, risk = self.limits, self.limits.reserves.risk()
         return {
             "gpus": limits.gpu or None,
             "exclude_gpus": limits.exclude_gpu,
@@ -152,7 +166,10 @@ class Asked:
             "max_gpus": limits.max_gpus,
             "budget_usd_per_hour": limits.budget,
             "headroom": _unless(limits.headroom, DEFAULT_HEADROOM),
+            "min_quality": limits.min_quality,
             "buying": None if limits.buying == _BUYING else limits.buying,
+            "risk": risk if risk.asked else None,
+            "rates": None if self.load.rates == STEADY else self.load.rates,
         }
 
     def _engine(self) -> dict[str, object]:
@@ -170,7 +187,10 @@ class LimitArguments(TypedDict):
     max_gpus: int | None
     budget_usd_per_hour: float | None
     headroom: float | None
+    min_quality: float | None
     buying: Buying | None
+    risk: Risk | None
+    rates: str | None
 
 
 def answer(asked: Asked) -> tuple[Plan, str]:
@@ -183,8 +203,9 @@ def answer(asked: Asked) -> tuple[Plan, str]:
 
 
 def _said(value: object) -> str:
-    if isinstance(value, Buying):
-        return f"Buying({_arguments(value.model_dump(exclude_unset=True, mode='json'))})"
+    if isinstance(value, BaseModel):
+        said = value.model_dump(exclude_unset=True, mode="json")
+        return f"{type(value).__name__}({_arguments(said)})"
     return repr(value)
 
 
@@ -197,4 +218,4 @@ def _unless(value: float, default: float) -> float | None:
 
 
 def _word(value: str | float | None) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

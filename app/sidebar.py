@@ -1,4 +1,7 @@
-"""The question as widgets; the page's address holds them, named as the command line's options."""
+"""The question as widgets; the page's address holds them, named as the command line's options.
+
+What a first question needs stands open; the rest is folded, but for what a link brought along.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,12 @@ from typing import Final
 import streamlit as st
 
 from fitcalc import Slo
-from fitcalc.answers import Terms
-from fitcalc.catalog.formats import kv_format_ids, weight_format_ids
-from fitcalc.catalog.gpu import gpu_ids
 from fitcalc.catalog.model import model_ids
-from fitcalc.catalog.price import clouds, regions
-from fitcalc.inputs.buying import Buying
-from fitcalc.planning.load import DEFAULT_HEADROOM
+from fitcalc.inputs.rates import SHAPES
+from limits import ask_limits, folded
 from names import model_name
-from question import AUTO, Asked, Limits, Load
+from question import Asked
+from typed import STEADY, Load
 
 _LINK: Final = "query-params"
 _SLO, _LOAD = Slo(), Load()
@@ -39,34 +39,44 @@ def ask() -> Asked:
         )
         load = _load()
         slo = _slo()
-        limits = _limits()
+        limits = ask_limits()
     return Asked(model_name(model), load, slo, limits)
 
 
 def _load() -> Load:
-    st.subheader("Traffic")
+    st.subheader("Traffic", anchor=False)
     ctx = st.text_input(
         "Context (tokens)", _LOAD.ctx, key="ctx", bind=_LINK,
         help="Prompt and output together, isl + osl; 8k = 8192. It is also max_model_len.",
     )  # fmt: skip
     qps = st.number_input(
-        "Requests per second", 0.001, 1e6, _LOAD.qps, key="qps", bind=_LINK, format="%g"
-    )
-    with st.expander("Lengths, users, prefix cache"):
+        "Requests per second", 0.001, 1e6, _LOAD.qps, key="qps", bind=_LINK, format="%g",
+        help="Of all servers together; the mean, where the rate follows a day or a week.",
+    )  # fmt: skip
+    keys = ("isl", "osl", "concurrency", "rates", "burstiness", "prefix-hit")
+    with folded("Lengths, users, day", *keys):
         isl = st.text_input("Input tokens (isl)", key="isl", bind=_LINK)
         osl = st.text_input("Output tokens (osl)", key="osl", bind=_LINK)
         concurrency = st.number_input(
             "Concurrent users", 1, 1_000_000, None, key="concurrency", bind=_LINK,
             help="Clients that each wait for their answer; replaces requests per second.",
         )  # fmt: skip
+        rates = st.selectbox(
+            "Rate over time", (STEADY, *SHAPES), key="rates", bind=_LINK,
+            help="Plans for the peak of a day or a week, and prices servers by the hour beside it.",
+        )  # fmt: skip
+        burstiness = st.number_input(
+            "Burstiness", 0.01, 1000.0, _LOAD.burstiness, key="burstiness", bind=_LINK,
+            format="%g", help="1 = Poisson; lower is burstier.",
+        )  # fmt: skip
         prefix_hit = st.number_input(
             "Prefix cache hit (share of prompt)", 0.0, 0.99, 0.0, key="prefix-hit", bind=_LINK
         )
-    return Load(ctx, isl, osl, qps, concurrency, prefix_hit)
+    return Load(ctx, isl, osl, qps, concurrency, prefix_hit, burstiness, rates)
 
 
 def _slo() -> Slo:
-    st.subheader("Promise")
+    st.subheader("Promise", anchor=False)
     ttft = st.number_input(
         "First token within (ms)", 1.0, 1e7, _SLO.ttft_ms, key="ttft", bind=_LINK, format="%g",
         help="TTFT: arrival to first token, queueing included.",
@@ -75,7 +85,7 @@ def _slo() -> Slo:
         "Between tokens at most (ms)", 1.0, 1e7, _SLO.itl_ms, key="itl", bind=_LINK, format="%g",
         help="ITL: gap between two output tokens.",
     )  # fmt: skip
-    with st.expander("Percentile, whole request"):
+    with folded("Percentiles, whole request", "percentile", "itl-percentile", "e2e"):
         percentile = st.number_input(
             "Kept at percentile", 50.0, 99.0, _SLO.percentile, key="percentile", bind=_LINK,
             format="%g",
@@ -95,55 +105,3 @@ def _slo() -> Slo:
         "itl_percentile": gaps,
     }
     return Slo(**{name: value for name, value in said.items() if value != getattr(_SLO, name)})
-
-
-def _limits() -> Limits:
-    st.subheader("Limits")
-    gpu = st.multiselect("Only these GPUs", gpu_ids(), key="gpu", bind=_LINK)
-    quantization = st.multiselect(
-        "Only these weight formats", weight_format_ids(), key="quantization", bind=_LINK
-    )
-    with st.expander("Budget, headroom, KV cache"):
-        exclude = st.multiselect("Not these GPUs", gpu_ids(), key="exclude-gpu", bind=_LINK)
-        max_gpus = st.number_input("Most GPUs", 1, 1_000_000, None, key="max-gpus", bind=_LINK)
-        budget = st.number_input(
-            "Most USD an hour", 0.01, 1e9, None, key="budget", bind=_LINK, format="%g"
-        )
-        headroom = st.slider(
-            "Headroom (share of the rate left free)", 0.0, 0.9, DEFAULT_HEADROOM, 0.05,
-            key="headroom", bind=_LINK,
-            help="Share of the rate that the promise allows a server, left free.",
-        )  # fmt: skip
-        kv_cache_dtype = st.selectbox(
-            "KV cache format", (AUTO, *kv_format_ids()), key="kv-cache-dtype", bind=_LINK
-        )
-    return Limits(
-        tuple(gpu), tuple(exclude), tuple(quantization), kv_cache_dtype, max_gpus, budget,
-        headroom, _buying(),
-    )  # fmt: skip
-
-
-def _buying() -> Buying:
-    """Ask how hardware is paid for; only terms that the tables have prices of are offered."""
-    with st.expander("Buying"):
-        terms = st.selectbox(
-            "Terms", (Terms.ON_DEMAND, Terms.SPOT), key="terms", bind=_LINK,
-            format_func=lambda terms: terms.value,
-        )  # fmt: skip
-        cloud = st.selectbox(
-            "Cloud", clouds(), None, key="cloud", bind=_LINK, placeholder="the cheapest"
-        )
-        region = st.selectbox(
-            "Region", regions(), None, key="region", bind=_LINK, placeholder="any"
-        )
-        share = st.slider(
-            "Mean rate of the day over the rate asked for", 0.05, 1.0, 1.0, 0.05,
-            key="mean-share", bind=_LINK, help="Below 1 a part of what is bought stays idle.",
-        )  # fmt: skip
-    said = {
-        "terms": None if terms is Terms.ON_DEMAND else terms,
-        "cloud": cloud,
-        "region": region,
-        "mean_share": None if share == 1 else share,
-    }
-    return Buying(**{name: value for name, value in said.items() if value is not None})

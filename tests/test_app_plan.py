@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import tempfile
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,6 +19,7 @@ from fitcalc import Traffic, plan
 from fitcalc.answers import Limit
 from fitcalc.cli.main import run
 from fitcalc.planning.choice import Plan
+from fitcalc.report.plan_view import headline
 
 APP = Path(__file__).parent.parent / "app"
 HOME = str(APP / "Home.py")
@@ -49,6 +52,18 @@ def test_a_choice_that_is_no_more_gives_way_to_the_answer() -> None:
     assert app.selectbox(key="choice").index == 0
 
 
+PRICES = """
+checked = 2026-01-01
+[[offers]]
+gpu = "h100_sxm"
+gpus = 8
+per_hour = 16.0
+terms = "reserved"
+months = 12
+cloud = "ours"
+"""
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
@@ -56,22 +71,72 @@ def test_a_choice_that_is_no_more_gives_way_to_the_answer() -> None:
         ({"itl_percentile": "99", "itl": "2000"}, "--itl-percentile 99"),
         ({"terms": "spot", "cloud": "gcp", "gpu": "h100_sxm"}, "--terms spot --cloud gcp"),
         ({"region": "us-east-1", "mean_share": "0.5"}, "--region us-east-1 --mean-share 0.5"),
+        ({"spare": "1", "growth": "10%/month", "horizon": "6"}, "--growth 10%/month --horizon 6"),
+        ({"confidence": "0.9", "peak_minute": "true"}, "--confidence 0.9 --peak-minute"),
+        ({"rates": "day", "qps": "4"}, "--qps 4 --rates day"),
+        ({"quantization": [], "min_quality": "0.98", "max_gpus": "64"}, "--min-quality 0.98"),
+        ({"kv_cache_dtype": "fp8", "burstiness": "0.5"}, "--kv-cache-dtype fp8"),
+        ({"isl": "3000", "osl": "200", "ctx": "", "budget": "123.456789"}, "--budget 123.456789"),
     ],
 )
-def test_how_it_is_bought_goes_along(
+def test_the_lines_to_copy_give_the_same_choice(
     address: dict[str, str | list[str]], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = opened(ctx="4k", **address)
-    line = app.code[-2].value
-    assert words in line
-    head = app.main.subheader[0].value.replace("\\$", "$")
-    assert run(shlex.split(line)[1:]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == head
+    app = opened(**{"ctx": "4k", **address})
+    assert words in app.code[-2].value
+    same_choice(app, capsys)
+
+
+def same_choice(app: AppTest, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not app.exception
+    assert not app.error
+    assert run([*shlex.split(app.code[-2].value)[1:], "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     made: dict[str, Plan] = {}
     exec(app.code[-1].value, made)  # noqa: S102 - our own page's words
     best = made["found"].best
     assert best is not None
-    assert str(best.gpu_count) == app.metric[0].value
+    assert told["best"] == best.model_dump(mode="json")
+    assert app.main.subheader[0].value.replace("\\$", "$") == headline(best)
+    assert app.code[0].value == best.vllm_command
+
+
+def test_own_prices_are_planned_with_and_named_as_the_visitor_knows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prices.toml").write_text(PRICES, encoding="utf-8")
+    app = opened(terms="reserved", ctx="4k", gpu="h100_sxm")
+    assert app.error[0].value.startswith("terms = 'reserved'")
+    app.file_uploader[0].set_value(("mine.toml", PRICES.encode(), "text/plain")).run()
+    assert "--terms reserved --prices prices.toml" in app.code[-2].value
+    same_choice(app, capsys)
+    told = [one.value for one in (*app.caption, *app.markdown, *app.code)]
+    assert any("prices.toml" in words for words in told)
+    assert not any(tempfile.gettempdir() in words for words in told)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x00\xff", "prices = 'a binary file'"),
+        (b"a" * 300_000, "prices = 'a large file'"),
+        (b"checked = 2026-01-01", "prices prices.toml: offers = 'nothing'"),
+        (b"a = " + b"[" * 50_000, "prices = 'prices.toml'"),
+    ],
+)
+def test_a_file_that_is_no_table_of_prices_is_a_sentence(data: bytes, words: str) -> None:
+    app = opened()
+    app.file_uploader[0].set_value(("prices.toml", data, "text/plain")).run()
+    assert not app.exception
+    assert app.error[0].value.startswith(words)
+
+
+def test_a_link_opens_what_it_sets_and_folds_the_rest() -> None:
+    folds = {one.label: one.proto.expanded for one in opened(spare="1").sidebar.expander}
+    assert folds["Headroom, growth, failures"]
+    assert folds["GPUs and formats"]
+    assert not folds["Money"]
 
 
 def test_an_impossible_question_says_what_is_closest_and_what_lost() -> None:
