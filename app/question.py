@@ -12,8 +12,9 @@ from fitcalc import EngineArgs, Slo, Traffic, plan
 from fitcalc.answers import Terms
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import RequestLength, request_length
+from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.risk import Risk
-from fitcalc.inputs.scenario import PlanLimits, Scenario
+from fitcalc.inputs.scenario import Scenario
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.load import DEFAULT_HEADROOM
 from fitcalc.planning.plan import Verify

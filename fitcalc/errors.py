@@ -19,7 +19,8 @@ class InvalidValue(FitcalcError):
         """Name the field, show its value, and say what to do."""
         shown = str(value)
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        super().__init__(f"{field} = {shown!r} is not valid: {fix}.")
+        what = "is missing" if value is None else f"= {shown!r} is not valid"
+        super().__init__(f"{field} {what}: {fix}.")
         self.field, self.value, self.fix = field, value, fix
 
 

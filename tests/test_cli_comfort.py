@@ -146,6 +146,14 @@ def test_init_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked.plan.gpus is None
 
 
+def test_init_says_what_to_give_where_nobody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("70b\n"))
+    assert run(["init", str(tmp_path / "fitcalc.toml")]) == 2
+    assert "qps is missing: nobody answers here" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--model", "lama-70b"), ("--qps", "2/fortnight"), ("--ctx", "8x"), ("--ttft", "soon"),

@@ -188,7 +188,7 @@ def _shape(
     if rates is None:
         return None
     if qps is None and rates in SHAPES:
-        raise InvalidValue("qps", "nothing", f"give the mean rate of the {rates}")
+        raise InvalidValue("qps", None, f"give the mean rate of the {rates}")
     if qps is not None and not 0 < qps < inf:
         raise InvalidValue("qps", qps, "give a finite mean rate beside rates")
     shape = Rates.named(rates)

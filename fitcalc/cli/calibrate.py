@@ -53,7 +53,7 @@ def calibrate(
         return fit_own(fit, as_json=as_json)
     if not folders:
         fix = "give --device, or measurements by --fit, --from-tables, --runs or --memory"
-        raise InvalidValue("calibrate", "nothing", fix)
+        raise InvalidValue("calibrate", None, fix)
     from fitcalc.cli.rebuilding import rebuild_results
 
     return rebuild_results(from_tables, runs, memory, out, as_json=as_json)

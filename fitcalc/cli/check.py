@@ -80,6 +80,7 @@ def check(
 
         write_text(shipped_schema().rstrip())
         return ANSWERED
+    asked = files or [_default()]
     from fitcalc.planning.check_file import check_file
 
     marked = annotations is Annotate.ALWAYS
@@ -89,7 +90,7 @@ def check(
             check_file(
                 file, scenarios=scenario or (), baseline=baseline, locked=locked, relax=relax
             )
-            for file in files or [Path(_FILE)]
+            for file in asked
         ]
     except MistakeInFile as wrong:
         if marked:
@@ -112,7 +113,7 @@ def lock(
     """Write the answer of each scenario, and with which tables it was made, beside the file."""
     from fitcalc.planning.check_file import lock_path, make_lock
 
-    asked = files or [Path(_FILE)]
+    asked = files or [_default()]
     if output is not None and len(asked) > 1:
         raise InvalidValue("output", output, "give one file with it")
     code = ANSWERED
@@ -127,6 +128,14 @@ def lock(
         _save(where, made.text(), "output")
         _talk(f"{where}: {len(checks)} locked.")
     return code
+
+
+def _default() -> Path:
+    """Return the file that is meant where none is named."""
+    path = Path(_FILE)
+    if not path.exists():
+        raise InvalidValue("file", path, "there is none here; name one, or run fitcalc init")
+    return path
 
 
 def _write(found: list[FileCheck], *, as_json: bool, as_markdown: bool) -> None:

@@ -128,7 +128,7 @@ def _several(  # noqa: PLR0917 - the options of the command
         gpus = gpus_that_fit(model, engine, concurrency=many, reserved_bytes=reserved)
         return _list("gpus", gpus, {"model": model}, as_json=as_json)
     if gpu is None:
-        raise InvalidValue("model", "nothing", "give --model, --gpu or both")
+        raise InvalidValue("model", None, "give --model, --gpu or both")
     from fitcalc.planning.fit_lists import largest_models
 
     models = largest_models(gpu, engine, context=context, concurrency=many, reserved_bytes=reserved)

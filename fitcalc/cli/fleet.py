@@ -99,7 +99,7 @@ class FleetWords:
                 raise InvalidValue("kv_link", self._kv_link, fix)
             return None
         if missing:
-            raise InvalidValue(missing[0], "nothing", "give both pools their servers")
+            raise InvalidValue(missing[0], None, "give both pools their servers")
         prefill, decode = (_groups(name, words, engine) for name, words in both)
         return Pools(prefill, decode, self._kv_link)
 

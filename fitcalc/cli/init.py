@@ -90,7 +90,7 @@ def _answer(name: str, given: str | None, *, yes: bool) -> str:
     while True:
         said = given if given is not None else asked.default
         if given is None and not yes:
-            said = str(typer.prompt(asked.words, default=asked.default, err=True))
+            said = _prompted(name, asked)
         try:
             asked.check(said)
         except FitcalcError as error:
@@ -99,6 +99,15 @@ def _answer(name: str, given: str | None, *, yes: bool) -> str:
             sys.stderr.write(f"{error}\n")
         else:
             return said
+
+
+def _prompted(name: str, asked: _Asked) -> str:
+    try:
+        return str(typer.prompt(asked.words, default=asked.default, err=True))
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise InvalidValue(name, None, f"nobody answers here; give --{name}, or --yes") from None
 
 
 def _known_gpus(said: str) -> None:

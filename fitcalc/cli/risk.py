@@ -121,7 +121,7 @@ def read_profile(
         if concurrency is not None:
             raise InvalidValue("concurrency", concurrency, "give qps, the mean, beside rates")
         if qps is None and rates in SHAPES:
-            raise InvalidValue("qps", "nothing", f"give the mean rate of the {rates}")
+            raise InvalidValue("qps", None, f"give the mean rate of the {rates}")
         shape = Rates.named(rates)
         qps = qps or f"{shape.mean_per_s!r}"
     load = opt.read_load(

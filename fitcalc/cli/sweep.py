@@ -136,7 +136,7 @@ def sweep(
     if best not in ("cost", "latency"):
         raise InvalidValue("best", best, "rank by cost or latency")
     if scenario is None and not sets:
-        raise InvalidValue("scenario", "nothing", "give a scenario file, or --model and its load")
+        raise InvalidValue("scenario", None, "give a scenario file, or --model and its load")
     if dask is not None and jobs > 1:
         raise InvalidValue("jobs", jobs, "give it without --dask; the cluster has its own workers")
     if csv is not None and not csv.resolve().parent.is_dir():

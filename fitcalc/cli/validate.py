@@ -57,7 +57,7 @@ def validate(
     Nothing is written but by --out and --write.
     """
     if silicon is None and memory is None:
-        raise InvalidValue("validate", "nothing", "give measurements by --silicon or --memory")
+        raise InvalidValue("validate", None, "give measurements by --silicon or --memory")
     if out is not None and silicon is None:
         raise InvalidValue("out", out, "it needs --silicon")
     needs_scipy("validate")

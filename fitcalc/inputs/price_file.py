@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 from fitcalc.answers import Terms
 from fitcalc.catalog.gpu import resolve_gpu
 from fitcalc.catalog.price import ANY_REGION, Offer
-from fitcalc.errors import FitcalcError, InvalidValue
+from fitcalc.errors import FitcalcError, InvalidValue, MistakeInFile
 from fitcalc.inputs.buying import OwnedServer
 from fitcalc.inputs.question import Question
 from fitcalc.inputs.toml_file import read_toml
+from fitcalc.inputs.toml_lines import line_at, lines_of
 
 _USD = "USD"
 
@@ -76,7 +77,7 @@ class PriceTable(Question):
             fix = "give the worth of one unit in USD, unless the currency is USD"
             raise InvalidValue("usd_per_unit", self.usd_per_unit, fix)
         if not (self.offers or self.servers):
-            raise InvalidValue("offers", "nothing", "give [[offers]] or [[servers]]")
+            raise InvalidValue("offers", None, "give [[offers]] or [[servers]]")
         return self
 
     @property
@@ -109,16 +110,31 @@ def read_prices(path: Path) -> PriceTable:
     """Read a user's price table.
 
     Raises:
-        InvalidValue: it cannot be read, a field makes no sense, or it is no longer valid.
-        UnknownName: it names a GPU that no table has.
+        InvalidValue: it cannot be read.
+        MistakeInFile: a field makes no sense, a GPU is unknown, or the prices are in the past.
     """
-    cells, _ = read_toml(path, "prices")
+    cells, text = read_toml(path, "prices")
+    lines = lines_of(text)
     try:
         table = PriceTable(**cells)
     except InvalidValue as error:
-        raise FitcalcError(f"prices {path}: {error}") from None
+        line = line_at(lines, tuple(error.field.split("."))) or 1
+        raise MistakeInFile(path, line, str(error)) from None
+    _check_gpus(path, table, lines)
     today = datetime.now(tz=UTC).date()
     if table.valid_until is not None and table.valid_until < today:
-        fix = f"these prices are in the past; ask for new ones, and change it in {path}"
-        raise InvalidValue("valid_until", table.valid_until, fix)
+        fix = "these prices are in the past; ask for new ones"
+        said = InvalidValue("valid_until", table.valid_until, fix)
+        raise MistakeInFile(path, lines.get(("valid_until",), 1), str(said))
     return table
+
+
+def _check_gpus(path: Path, table: PriceTable, lines: Mapping[tuple[str, ...], int]) -> None:
+    names = [("offers", number, row.gpu) for number, row in enumerate(table.offers)]
+    names += [("servers", number, row.gpu) for number, row in enumerate(table.servers)]
+    for kind, number, name in names:
+        try:
+            resolve_gpu(name)
+        except FitcalcError as error:
+            line = line_at(lines, (kind, str(number), "gpu")) or 1
+            raise MistakeInFile(path, line, str(error)) from None

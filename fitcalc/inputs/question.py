@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fitcalc.answers import Row
 from fitcalc.errors import InvalidValue
 
-_FEW = 12
+_FEW = 24
 
 
 class Question(Row):
@@ -40,13 +40,16 @@ def _sentence(asked: type[Question], error: ValidationError) -> InvalidValue:
     said = first["msg"].removeprefix("Value error, ")
     fix = {
         "extra_forbidden": _no_such_field(asked, field),
-        "missing": "this field is required",
+        "missing": "give it",
         "tuple_type": "give a list",
     }.get(first["type"], said[:1].lower() + said[1:])
-    value = "nothing" if first["type"] == "missing" else first["input"]
+    value = None if first["type"] == "missing" else first["input"]
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InvalidValue):
-        return inner
+        around = [str(part) for part in first["loc"]]
+        if around[-1:] == inner.field.split(".")[:1]:
+            around.pop()
+        return InvalidValue(".".join([*around, inner.field]), inner.value, inner.fix)
     return InvalidValue(field, value, fix)
 
 
@@ -55,4 +58,4 @@ def _no_such_field(asked: type[Question], field: str) -> str:
     known = list(asked.model_fields)
     near = get_close_matches(field, known, n=1) or (known if len(known) <= _FEW else ())
     offered = f"use {', '.join(near)}" if near else "see its documentation"
-    return f"{asked.__name__} has no such field; {offered}"
+    return f"there is no such field; {offered}"

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import cast
 
 from pydantic import Field, model_validator
 
-from fitcalc.answers import Terms
 from fitcalc.errors import InvalidValue
-from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.context import request_length
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.question import Question
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.toml_file import Table, lengths_of, tokens_of
 from fitcalc.inputs.traffic import Traffic
 
-_BUYING = ("terms", "cloud", "region", "prices", "mean_share")
 SECTIONS = ("model", "traffic", "slo", "engine", "deployment", "plan")
 """What a scenario file may hold."""
 
@@ -34,40 +31,6 @@ class Deployment(Question):
 
     gpu: str
     replicas: int = Field(default=1, ge=1, le=100_000)
-
-
-class PlanLimits(Question):
-    """What a plan may use; what is left open is free.
-
-    Attributes:
-        gpus: Only these GPU types.
-        exclude_gpus: Not these GPU types.
-        quantization: Only these weight formats.
-        max_gpus: Most GPUs in all. [1]
-        budget_usd_per_hour: Most money an hour. [USD/h]
-        min_quality: Least share of its quality that a format keeps. [1]
-        terms, cloud, region, prices, mean_share: How it is bought, as in ``Buying``.
-        headroom: Share of the rate the promise allows that stays free. [1]
-    """
-
-    gpus: tuple[str, ...] | None = None
-    exclude_gpus: tuple[str, ...] = ()
-    quantization: tuple[str, ...] | None = None
-    max_gpus: int | None = Field(default=None, ge=1)
-    budget_usd_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    min_quality: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
-    terms: Terms | None = None
-    cloud: str | None = None
-    region: str | None = None
-    prices: Path | None = None
-    mean_share: float | None = None
-    headroom: float | None = Field(default=None, ge=0, lt=1, allow_inf_nan=False)
-
-    @property
-    def buying(self) -> Buying:
-        """How it is bought."""
-        cells = {name: getattr(self, name) for name in _BUYING}
-        return Buying(**{name: value for name, value in cells.items() if value is not None})
 
 
 class Scenario(Question):
@@ -95,7 +58,7 @@ class Scenario(Question):
     def _something_to_check(self) -> Scenario:
         if self.deployment is None and self.plan is None:
             fix = "give a [deployment] to check, or a [plan] with what a plan may use"
-            raise InvalidValue("deployment", "nothing", fix)
+            raise InvalidValue("deployment", None, fix)
         return self
 
 
@@ -120,6 +83,7 @@ def scenario_of(table: Table, where: str = "scenario") -> Scenario:
         InvalidValue: a section or a field makes no sense; its name begins with the section's.
     """
     _check_sections(table, where)
+    model = _model(table)
     with _in("traffic"):
         traffic, longest = _traffic(_section(table, "traffic"))
     with _in("slo"):
@@ -131,7 +95,7 @@ def scenario_of(table: Table, where: str = "scenario") -> Scenario:
     with _in("plan"):
         limits = PlanLimits(**_section(table, "plan")) if "plan" in table else None
     return Scenario(
-        model=_model(table), traffic=traffic, slo=slo, engine=engine, deployment=pinned, plan=limits
+        model=model, traffic=traffic, slo=slo, engine=engine, deployment=pinned, plan=limits
     )
 
 
@@ -200,7 +164,8 @@ def _model(table: Table) -> str:
             raise InvalidValue("model", unknown[0], "[model] has the one field name")
         model = cast("Table", model).get("name")
     if not isinstance(model, str):
-        raise InvalidValue("model.name", model, "name the model, such as name = '70b'")
+        field = "model.name" if "model" in table else "model"
+        raise InvalidValue(field, model, "name it, such as model = '70b'")
     return model
 
 

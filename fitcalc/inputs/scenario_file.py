@@ -9,7 +9,8 @@ from typing import cast
 
 from fitcalc.errors import FitcalcError, InvalidValue, MistakeInFile, UnknownName
 from fitcalc.inputs.engine import EngineArgs
-from fitcalc.inputs.scenario import SECTIONS, Deployment, PlanLimits, Scenario, scenario_of
+from fitcalc.inputs.limits import PlanLimits
+from fitcalc.inputs.scenario import SECTIONS, Deployment, Scenario, scenario_of
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.toml_file import Table, read_toml
 from fitcalc.inputs.toml_lines import line_at, lines_of
@@ -123,10 +124,8 @@ def read_scenario(path: Path) -> Scenario:
 
 
 def _beside(path: Path, asked: Scenario) -> Scenario:
-    """Find a price table that is named relative to the file."""
-    if asked.plan is None or asked.plan.prices is None:
-        return asked
-    return asked.replace(plan=asked.plan.replace(prices=path.parent / asked.plan.prices))
+    """Find what is named relative to the file."""
+    return asked if asked.plan is None else asked.replace(plan=asked.plan.beside(path.parent))
 
 
 def line_of(lines: Mapping[tuple[str, ...], int], name: str, error: FitcalcError) -> int:

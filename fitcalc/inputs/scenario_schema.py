@@ -10,8 +10,9 @@ from typing import cast
 
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.lengths import Lengths
+from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.question import Question
-from fitcalc.inputs.scenario import Deployment, PlanLimits
+from fitcalc.inputs.scenario import Deployment
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 
@@ -20,6 +21,8 @@ _DIALECT = "http://json-schema.org/draft-07/schema#"
 _RATE = r"^\s*[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?\s*[kKmMbB]?\s*((/|per)\s*[A-Za-z]+)?\s*$"
 _TIME = r"^\s*[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?\s*[A-Za-z]*\s*$"
 _TOKENS = r"^\s*[0-9]+(\.[0-9]+)?\s*[kKmM]?\s*$"
+_SHARE = r"^\s*[0-9]*\.?[0-9]+\s*%?\s*$"
+_GROWTH = r"^\s*[0-9]+(\.[0-9]+)?\s*%?\s*(/|a |per )\s*(week|month|year)\s*$"
 _SIZE = r"^\s*[0-9]+(\.[0-9]+)?\s*[A-Za-z]*\s*$"
 _TEXTS = {
     "qps": _RATE,
@@ -29,6 +32,12 @@ _TEXTS = {
     "max_model_len": _TOKENS,
     "max_num_batched_tokens": _TOKENS,
     "kv_cache_memory_bytes": _SIZE,
+    "min_quality": _SHARE,
+    "mean_share": _SHARE,
+    "headroom": _SHARE,
+    "confidence": _SHARE,
+    "growth": _GROWTH,
+    "cold_start_s": _TIME,
 }
 """Fields that also take text with a unit, and what that looks like."""
 _LENGTHS = ("ctx", "isl", "osl")

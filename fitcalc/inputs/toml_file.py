@@ -26,14 +26,17 @@ def read_toml(path: Path, field: str) -> tuple[Table, str]:
     Raises:
         FitcalcError: it cannot be read, or is no TOML.
     """
-    fix = "give a readable TOML file of at most 1 MiB"
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise InvalidValue(field, path, fix)
-        text = path.read_text(encoding="utf-8")
+            raise InvalidValue(field, path, "give a TOML file of at most 1 MiB")
+        text = path.read_text(encoding="utf-8-sig")
         return tomllib.loads(text), text
-    except (OSError, UnicodeDecodeError, RecursionError):
+    except OSError as error:
+        why = (error.strerror or "no file").lower()
+        fix = f"it cannot be read ({why}); give a TOML file"
         raise InvalidValue(field, path, fix) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise InvalidValue(field, path, "it is no text in UTF-8; give a TOML file") from None
     except tomllib.TOMLDecodeError as error:
         line, said = mistake_at(error, text)
         raise MistakeInFile(path, line, f"mend the TOML: {said}.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 
 Path = tuple[str, ...]
@@ -15,17 +16,24 @@ _AT = re.compile(r"\s*\(at line (?P<line>\d+), column \d+\)$")
 def lines_of(text: str) -> dict[Path, int]:
     r"""Return the line of each table and key of a TOML file, by its path.
 
-    Keys of an inline table and of an array stand where that begins.
+    Keys of an inline table and of an array stand where that begins; the tables of ``[[one]]`` are
+    counted from 0.
 
     Examples:
         >>> lines_of('model = "70b"\n[slo]\nttft_ms = 5')
         {('model',): 1, ('slo',): 2, ('slo', 'ttft_ms'): 3}
+        >>> lines_of("[[offers]]\ngpus = 8")
+        {('offers',): 1, ('offers', '0'): 1, ('offers', '0', 'gpus'): 2}
     """
     found: dict[Path, int] = {}
+    counted: Counter[Path] = Counter()
     table: Path = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
             table = _path(header["key"])
+            if header["open"] == "[[":
+                counted[table] += 1
+                table = (*table, str(counted[table] - 1))
             for end in range(1, len(table) + 1):
                 found.setdefault(table[:end], number)
         elif (key := _KEY.match(line)) and (path := _path(key["key"])):

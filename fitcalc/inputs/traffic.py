@@ -63,7 +63,7 @@ class Traffic(Question):
             raise InvalidValue("concurrency", self.concurrency, fix)
         if self.qps is None and self.concurrency is None:
             fix = "give qps (requests a second) or concurrency (clients that wait)"
-            raise InvalidValue("qps", "nothing", fix)
+            raise InvalidValue("qps", None, fix)
         if self.prefix_tokens >= self.isl.mean + 1:
             fix = f"give fewer than the mean isl of {self.isl.mean:,.0f} tokens"
             raise InvalidValue("prefix_tokens", self.prefix_tokens, fix)

@@ -15,6 +15,7 @@ from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits
 from fitcalc.planning.market import Market
+from fitcalc.planning.missed import in_ms
 from fitcalc.planning.predict import TRUSTED
 from fitcalc.planning.priced import with_replicas
 from fitcalc.planning.verify import cost_s, from_events, verification
@@ -161,8 +162,8 @@ def _late(one: Finalist, seen: Verification) -> RejectedChoice:
     )
     promised = worst.promised_ms or 0.0
     reason = (
-        f"in events {worst.limit.value} at p{worst.percentile:g} is {worst.simulated_ms:,.0f} ms, "
-        f"promised are {promised:,.0f} ms"
+        f"in events {worst.limit.value} at p{worst.percentile:g} is {in_ms(worst.simulated_ms)}, "
+        f"promised are {in_ms(promised)}"
     )
     no = Rejection(limit=worst.limit, needed=worst.simulated_ms, available=promised, reason=reason)
     engine = one.setup.engine

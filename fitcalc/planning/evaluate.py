@@ -23,6 +23,7 @@ from fitcalc.physics.stacked import gather, take
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.candidates import Block
 from fitcalc.planning.kept import Tried
+from fitcalc.planning.missed import in_ms
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.latency import first_token
 from fitcalc.queueing.profile import NODES, Profile, profile
@@ -189,9 +190,7 @@ def _never(ttft_s: float, itl_s: float, steps: float, slo: Slo) -> Rejection | N
     )
     for limit, floor, promised, words in floors:
         if floor > promised:
-            reason = (
-                f"a {words} takes {floor:,.0f} ms on an idle server; promised {promised:,.0f} ms"
-            )
+            reason = f"a {words} takes {in_ms(floor)} on an idle server; promised {in_ms(promised)}"
             return Rejection(limit=limit, needed=floor, available=promised, reason=reason)
     return None
 

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from fitcalc.errors import InvalidValue, UnknownName
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.lengths import Lengths
-from fitcalc.inputs.scenario import Deployment, PlanLimits
+from fitcalc.inputs.limits import PlanLimits
+from fitcalc.inputs.scenario import Deployment
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 

@@ -154,7 +154,7 @@ def question_of(base: Table, settings: Mapping[Field, object], ask: Ask) -> dict
     else:
         table.pop("plan", None)
         if "deployment" not in table:
-            raise InvalidValue("deployment.gpu", "nothing", "name the GPU, such as gpu=h100")
+            raise InvalidValue("deployment.gpu", None, "name the GPU, such as gpu=h100")
     return table
 
 

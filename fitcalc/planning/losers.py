@@ -10,6 +10,7 @@ from fitcalc.answers import Limit, Rejection
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice
 from fitcalc.planning.evaluate import Entry, Found, Search
+from fitcalc.planning.missed import in_ms
 from fitcalc.planning.priced import Priced
 from fitcalc.queueing.goodput import kept_limits, state_of
 from fitcalc.queueing.latency import latency
@@ -60,8 +61,8 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
             limit=limit,
             needed=felt,
             available=promised,
-            reason=f"{limit.value} at p{percentile:g} is {felt:,.0f} ms with hardly any "
-            f"load; promised {promised:,.0f} ms",
+            reason=f"{limit.value} at p{percentile:g} is {in_ms(felt)} with hardly any "
+            f"load; promised {in_ms(promised)}",
         )
         lost.append(of(one.entry, no))
     return lost

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from fitcalc.answers import Limit, Prediction, Rejection
 from fitcalc.catalog.gpu import resolve_gpu
 from fitcalc.errors import InvalidValue
-from fitcalc.inputs.scenario import Deployment, PlanLimits, Scenario
+from fitcalc.inputs.limits import PlanLimits
+from fitcalc.inputs.scenario import Deployment, Scenario
 from fitcalc.planning.cost import bill
-from fitcalc.planning.market import market
-from fitcalc.planning.missed import Failure, missed
+from fitcalc.planning.market import Market, market
+from fitcalc.planning.missed import Failure, failure, missed
 from fitcalc.planning.predict import predict
 from fitcalc.planning.served import Served, served
+from fitcalc.planning.stressed import load_of, stressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,14 @@ def judge(asked: Scenario, pinned: Deployment, *, method: str = "auto") -> Verdi
         InvalidValue: the limits do not allow its GPU type.
     """
     limits = asked.plan or PlanLimits()
-    _allowed(pinned, limits)
+    sold = market(limits.buying)
+    _allowed(pinned, limits, sold)
     gpus = asked.engine.gpus * pinned.replicas
-    money = _usd_per_hour(asked, pinned, limits)
+    price = bill(_gpu_id(pinned.gpu), asked.engine.gpus, pinned.replicas, sold)
+    money = None if price is None else price.usd_per_hour
     spent = _spent(gpus, money, limits)
-    share = asked.traffic.share(pinned.replicas)
+    load = load_of(asked)
+    share = load.today.share(pinned.replicas)
     found = predict(asked.model, pinned.gpu, asked.engine, share, method=method)
     if isinstance(found, Rejection):
         return Verdict((failure(found), *spent), None, None)
@@ -53,28 +58,10 @@ def judge(asked: Scenario, pinned: Deployment, *, method: str = "auto") -> Verdi
         usd_per_hour=money,
         settings=asked.engine.model_dump(mode="json", exclude_defaults=True),
     )
-    full = _with_headroom(asked, pinned, limits, method)
     failures = (*missed(found, asked.slo), *spent)
-    return Verdict(failures or full, found, what)
-
-
-def failure(no: Rejection) -> Failure:
-    """Say a no as a missed limit."""
-    return Failure(limit=no.limit, needed=no.needed, available=no.available, reason=no.reason)
-
-
-def _with_headroom(
-    asked: Scenario, pinned: Deployment, limits: PlanLimits, method: str
-) -> tuple[Failure, ...]:
-    """Return what is missed once the headroom that was asked for is used up."""
-    if not limits.headroom or asked.traffic.qps is None:
-        return ()
-    rate = asked.traffic.qps / (1.0 - limits.headroom)
-    share = asked.traffic.replace(qps=rate).share(pinned.replicas)
-    found = predict(asked.model, pinned.gpu, asked.engine, share, method=method)
-    some = (failure(found),) if isinstance(found, Rejection) else missed(found, asked.slo)
-    words = f" once the headroom of {limits.headroom:.0%} is used ({rate:,.4g} requests/s)"
-    return tuple(one.model_copy(update={"reason": one.reason + words}) for one in some)
+    if not failures:
+        failures = stressed(asked, pinned, load, found.calibrated, method)
+    return Verdict(failures, found, what)
 
 
 def _spent(gpus: int, money: float | None, limits: PlanLimits) -> tuple[Failure, ...]:
@@ -94,20 +81,18 @@ def _spent(gpus: int, money: float | None, limits: PlanLimits) -> tuple[Failure,
     return tuple(out)
 
 
-def _usd_per_hour(asked: Scenario, pinned: Deployment, limits: PlanLimits) -> float | None:
-    sold = market(limits.buying)
-    found = bill(_gpu_id(pinned.gpu), asked.engine.gpus, pinned.replicas, sold)
-    return None if found is None else found.usd_per_hour
-
-
-def _allowed(pinned: Deployment, limits: PlanLimits) -> None:
-    """Refuse a deployment on a GPU type that the plan may not use."""
+def _allowed(pinned: Deployment, limits: PlanLimits, sold: Market) -> None:
+    """Refuse a deployment on a GPU type that the plan may not use, or that is not sold so."""
     gpu = _gpu_id(pinned.gpu)
     if limits.gpus is not None and gpu not in {resolve_gpu(name) for name in limits.gpus}:
         fix = f"[plan] allows only {', '.join(limits.gpus)}"
         raise InvalidValue("deployment.gpu", pinned.gpu, fix)
     if gpu in {resolve_gpu(name) for name in limits.exclude_gpus}:
         raise InvalidValue("deployment.gpu", pinned.gpu, "[plan] excludes it")
+    if limits.buying.narrows and not sold.of(gpu.partition(":")[0]):
+        known = ", ".join(sorted(sold.by_gpu))
+        fix = f"it is not on sale at these terms, cloud and region; on sale are {known}"
+        raise InvalidValue("deployment.gpu", pinned.gpu, fix)
 
 
 def _gpu_id(gpu: str) -> str:

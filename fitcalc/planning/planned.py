@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fitcalc.inputs.scenario import PlanLimits, Scenario
+from fitcalc.inputs.limits import PlanLimits
+from fitcalc.inputs.scenario import Scenario
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.plan import plan
 
@@ -23,5 +24,8 @@ def plan_of(asked: Scenario, top: int = 5) -> Plan:
         min_quality=limits.min_quality,
         headroom=limits.headroom,
         engine=asked.engine,
+        risk=limits.risk,
+        rates=limits.rates,
+        scaling=limits.scaling,
         top=top,
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from fitcalc.answers import Limit
-from fitcalc.inputs.scenario import Deployment, PlanLimits, Scenario
+from fitcalc.inputs.limits import PlanLimits
+from fitcalc.inputs.scenario import Deployment, Scenario
 from fitcalc.planning.pinned import Verdict, judge
 from fitcalc.planning.planned import plan_of
 from fitcalc.planning.relaxation import Change, Relaxation

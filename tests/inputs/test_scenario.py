@@ -160,6 +160,18 @@ def test_a_pinned_choice_may_have_limits(tmp_path: Path) -> None:
     assert asked.plan is not None
 
 
+def test_a_mark_of_byte_order_and_of_windows_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "fitcalc.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.lstrip().replace("\n", "\r\n").encode())
+    assert read_scenario(path) == read_scenario(written(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_misses_its_model(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MistakeInFile, match="line 1: model is missing"):
+        read_scenario(written(tmp_path, text))
+
+
 def test_what_is_no_small_text_file_is_refused(tmp_path: Path) -> None:
     big, binary, deep = tmp_path / "big", tmp_path / "binary", tmp_path / "deep"
     big.write_bytes(b"#" * (2**20 + 1))

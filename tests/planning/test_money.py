@@ -101,13 +101,14 @@ OFFER = '[[offers]]\ngpu = "h100"\ngpus = 8\nper_hour = 20\n'
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        (OFFER, "checked"),
+        (OFFER, "line 1: checked"),
         ("checked = 2026-01-01", "offers"),
         ("checked = 2026-01-01\n" + OFFER.replace("20", "-1"), "per_hour"),
-        ("checked = 2026-01-01\n" + OFFER.replace("h100", "h1000"), "h1000"),
-        ("checked = 2024-01-01\nvalid_until = 2024-06-30\n" + OFFER, "in the past"),
+        ("checked = 2026-01-01\n" + OFFER.replace("h100", "h1000"), "line 3: no gpu"),
+        ("checked = 2024-01-01\nvalid_until = 2024-06-30\n" + OFFER, "line 2: .* in the past"),
         ('currency = "EUR"\nchecked = 2026-01-01\n' + OFFER, "usd_per_unit"),
-        ("checked = 2026-01-01\nprice = 3\n" + OFFER, "price"),
+        ("checked = 2026-01-01\nprice = 3\n" + OFFER, "line 2: price"),
+        ("checked = 2026-01-01\n" + OFFER + OFFER.replace("20", "-1"), "offers.1.per_hour"),
     ],
 )
 def test_price_tables_that_make_no_sense_are_refused(tmp_path: Path, table: str, says: str) -> None:
