@@ -11,7 +11,7 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.daily import Day
 from fitcalc.planning.judged import Quality
 from fitcalc.planning.reserves import Margins
-from fitcalc.planning.why import ParetoPoint
+from fitcalc.planning.why import ParetoPoint, Sensitivity
 
 
 class PlanQuestion(Row):
@@ -215,7 +215,7 @@ class Plan(Row):
     a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model;
     ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
     scaling by the hour costs, where rates were given; ``pareto`` what no other deployment
-    beats, where it was asked for.
+    beats and ``sensitivity`` what the choice depends on, where they were asked for.
     """
 
     question: PlanQuestion
@@ -227,6 +227,7 @@ class Plan(Row):
     margins: Margins | None = None
     day: Day | None = None
     pareto: tuple[ParetoPoint, ...] | None = None
+    sensitivity: Sensitivity | None = None
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

@@ -19,6 +19,7 @@ from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.kv_cache import kv_bytes_per_request
+from fitcalc.physics.scaled import with_efficiency
 from fitcalc.physics.stacked import gather, take
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.candidates import Block
@@ -85,7 +86,8 @@ class Found:
 class Search:
     """What every candidate of one question shares.
 
-    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost. [1]
+    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost;
+    ``efficiency`` is the kernels' share of their peaks over the fitted one. [1]
     """
 
     model: LlmModel
@@ -95,6 +97,7 @@ class Search:
     prefix_caching: bool
     mean_share: float = 1.0
     spare: int = 0
+    efficiency: float = 1.0
 
     @property
     def closed(self) -> bool:
@@ -113,7 +116,7 @@ class Search:
     def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
         """Return the profile of candidates at their largest batch and token budget."""
         return profile(
-            take(stack_of(self.blocks), index),
+            take(stack_of(self.blocks, self.efficiency), index),
             self.traffic,
             np.maximum(batch, 1.0),
             tokens,
@@ -122,9 +125,10 @@ class Search:
 
 
 @lru_cache(maxsize=16)
-def stack_of(blocks: tuple[Block, ...]) -> StepModel:
+def stack_of(blocks: tuple[Block, ...], efficiency: float) -> StepModel:
     """Return the step times of all candidates in one stack, block by block."""
-    return gather([(block.step, len(block.gpus)) for block in blocks])
+    stack = gather([(block.step, len(block.gpus)) for block in blocks])
+    return with_efficiency(stack, efficiency)
 
 
 def entries(search: Search) -> list[Entry]:
@@ -137,7 +141,7 @@ def entries(search: Search) -> list[Entry]:
     ]
     count = sum(len(block.gpus) for block in search.blocks)
     server = profile(
-        stack_of(search.blocks),
+        stack_of(search.blocks, search.efficiency),
         search.traffic,
         np.clip(
             np.concatenate(held), 1.0, _seats(search.blocks[0], np.array(search.tried.slots))[-1]

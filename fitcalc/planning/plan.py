@@ -16,7 +16,7 @@ from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.asked import cards_to_try, check_limits, with_length
+from fitcalc.planning.asked import cards_to_try, check_limits, check_share, with_length
 from fitcalc.planning.candidates import Scope
 from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search
@@ -52,6 +52,7 @@ def plan(
     rates: Rates | str | Path | None = None,
     scaling: Scaling | None = None,
     pareto: bool = False,
+    sensitivity: float | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -87,6 +88,8 @@ def plan(
         scaling: Limits of the autoscaler.
         pareto: Also evaluate every candidate, for those that none beats in money, first token,
             gap and GPUs at once.
+        sensitivity: Also say what so much less and more of each part of the question does to the
+            choice, such as 0.2. [1]
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -97,6 +100,7 @@ def plan(
     promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
     check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
+    check_share(sensitivity)
     risks = risk or Risk()
     load = planned_load(traffic, rates, risks, headroom)
     buys = load.bought_as(buys)
@@ -163,11 +167,16 @@ def plan(
     if search is None or not kept:
         return made
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
-    if not pareto:
-        return made
-    from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
+    update: dict[str, object] = {}
+    if pareto:
+        from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
 
-    return made.model_copy(update={"pareto": front_of(search, limits)})
+        update["pareto"] = front_of(search, limits)
+    if sensitivity is not None:
+        from fitcalc.planning.sensitivity import sensitivity_of  # noqa: PLC0415 - only where asked
+
+        update["sensitivity"] = sensitivity_of(scopes, load.planned, promise, limits, sensitivity)
+    return made.model_copy(update=update)
 
 
 class Verify(Enum):
