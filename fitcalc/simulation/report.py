@@ -77,7 +77,6 @@ class Simulation(Row):
     duration_s: float
     replicas: int
     seed: int
-    utilization_by_replica: tuple[float, ...] = ()
     goodput_requests_per_s: float | None = None
     slo_met: float | None = None
     refused: int = 0
@@ -165,7 +164,6 @@ def simulation(
         duration_s=duration,
         replicas=seen.replicas,
         seed=seed,
-        utilization_by_replica=tuple(one.busy_s / duration for one in seen.servers),
         goodput_requests_per_s=None if good is None else int(good.sum()) / duration,
         slo_met=None if good is None else float(good.mean()),
         refused=seen.refused,

@@ -41,6 +41,7 @@ def chat(rate: float, count: int = 300) -> Workload:
         "concurrency": None,
         "max_num_seqs": 256,
         "max_num_batched_tokens": 8192,
+        "max_in_flight": 2 * 8192,
         "num_gpu_blocks": 27_000,
         "enable_chunked_prefill": True,
         "async_scheduling": True,
