@@ -8,15 +8,17 @@ from typing import Final
 import numpy as np
 import streamlit as st
 
+from by_hour import Profile
 from fitcalc import Mix, Trace, Traffic, TrafficClass
 from fitcalc.inputs.rates import Rates
 from upload import SUFFIXES, read_trace
 
 _LINK: Final = "query-params"
-_STEADY, _DAY, _FILE = "steady", "day", "file"
+_STEADY, _FILE = "steady", "file"
 _SOURCES: Final = {
     _STEADY: "one rate",
-    _DAY: "a day of 24 hours",
+    "day": "an office day, 24 hours",
+    "week": "an office week, 168 hours",
     _FILE: "recorded requests, uploaded",
 }
 _STEADY_COUNT: Final = 2000
@@ -28,13 +30,14 @@ _IMPORTS: Final = "from fitcalc import EngineArgs, Slo, "
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes: requests to draw or a file's, what says so elsewhere, and how many."""
+    """What comes: requests to draw or a file's, what says so elsewhere, how many, and their day."""
 
     requests: Traffic | Mix | Trace
     flags: tuple[tuple[str, str], ...]
     imports: str
     python: str
     count: int
+    profile: Profile | None = None
 
 
 def ask_load() -> Load | None:
@@ -51,32 +54,34 @@ def ask_load() -> Load | None:
         return _uploaded()
     qps = st.number_input(
         "Requests per second", 0.001, 1e4, 8.0, key="qps", bind=_LINK, format="%g",
-        help="Of an office day: the mean.",
+        help="Of a day or a week: the mean.",
     )  # fmt: skip
     isl = int(st.number_input("Input tokens (isl)", 1, 1_000_000, 575, key="isl", bind=_LINK))
     osl = int(st.number_input("Output tokens (osl)", 1, 1_000_000, 248, key="osl", bind=_LINK))
     asked = st.number_input(
         "Requests to simulate", 10, _MOST, None, key="num-requests", bind=_LINK,
-        placeholder=f"{_STEADY_COUNT:,}, or the whole day",
+        placeholder=f"{_STEADY_COUNT:,}, or all",
     )  # fmt: skip
-    whole = (
-        min(max(round(qps * Rates.day(1.0).end_s), 1), _MOST) if source == _DAY else _STEADY_COUNT
-    )
+    shape = None if source == _STEADY else Rates.named(source, qps)
+    whole = _STEADY_COUNT if shape is None else min(max(round(qps * shape.end_s), 1), _MOST)
     count = whole if asked is None else asked
     flags = [("qps", f"{qps:g}"), ("isl", str(isl)), ("osl", str(osl))]
     flags += [("num-requests", str(count))]
     said = f"qps={qps:g}, isl={isl}, osl={osl}"
     traffic = Traffic(qps=qps, isl=isl, osl=osl, num_requests=count)
-    if source == _STEADY:
+    if shape is None:
         python = f"Traffic({said}, num_requests={count})"
         return Load(traffic, tuple(flags), _IMPORTS + "Traffic, simulate", python, count)
-    day = TrafficClass(traffic.model_copy(update={"qps": 1.0}), shape=Rates.day(qps))
     one = f"Traffic(qps=1.0, isl={isl}, osl={osl}, num_requests={count})"
-    python = f"Mix((TrafficClass({one}, shape=Rates.day({qps:g})),), {count})"
+    python = f"Mix((TrafficClass({one}, shape=Rates.{source}({qps:g})),), {count})"
     imports = (
         f"{_IMPORTS}Mix, Traffic, TrafficClass, simulate\nfrom fitcalc.inputs.rates import Rates"
     )
-    return Load(Mix((day,), count), (("rates", "day"), *flags), imports, python, count)
+    drawn = TrafficClass(traffic.model_copy(update={"qps": 1.0}), shape=shape)
+    options = (("rates", source), *flags)
+    return Load(
+        Mix((drawn,), count), options, imports, python, count, Profile(qps, isl, osl, source)
+    )
 
 
 def _uploaded() -> Load | None:

@@ -12,7 +12,8 @@ from fitcalc.simulation.batching import Batching, BatchingRun
 from fitcalc.simulation.over_time import Course, Waits
 from fitcalc.simulation.quantiles import percentiles
 from fitcalc.units import MILLI
-from palette import BLUE, GREY, ORANGE
+from latency_charts import level
+from palette import BLUE, ORANGE
 
 _HEIGHT: Final = 190
 """Of one course. [px]"""
@@ -38,11 +39,11 @@ def course_frame(seen: Course) -> pd.DataFrame:
 def course_chart(frame: pd.DataFrame, title: str) -> alt.Chart:
     """Plot one column over time."""
     chart: alt.Chart = (
-        alt.Chart(frame, height=_HEIGHT, title=title)
+        alt.Chart(frame, height=_HEIGHT)
         .mark_area(line={"color": BLUE}, color=BLUE, opacity=0.25)
         .encode(
             x=alt.X("time (s):Q"),
-            y=alt.Y(f"{title}:Q", title=None),
+            y=alt.Y(f"{title}:Q", title=title, axis=alt.Axis(tickCount=4)),
             tooltip=[alt.Tooltip(name, format=",.2f") for name in ("time (s)", title)],
         )
     )
@@ -69,7 +70,10 @@ def waits_chart(frame: pd.DataFrame, promise_ms: float) -> alt.LayerChart | alt.
         .mark_line(point=True)
         .encode(
             x="sent at (s):Q",
-            y=alt.Y("first token (ms):Q", title="first token, TTFT (ms)"),
+            y=alt.Y(
+                "first token (ms):Q", title="time to first token, TTFT (ms)",
+                scale=alt.Scale(type="log", nice=False, padding=8), axis=alt.Axis(tickCount=4),
+            ),
             color=alt.Color(
                 "percentile:N", scale=alt.Scale(domain=names, range=colours),
                 legend=alt.Legend(orient="bottom"),
@@ -79,10 +83,7 @@ def waits_chart(frame: pd.DataFrame, promise_ms: float) -> alt.LayerChart | alt.
                      alt.Tooltip("first token (ms)", format=",.1f")],
         )
     )  # fmt: skip
-    rule = alt.Chart(pd.DataFrame({"promise": [promise_ms]})).mark_rule(
-        color=GREY, strokeDash=[2, 2]
-    ).encode(y="promise:Q", tooltip=alt.Tooltip("promise", title="promised (ms)"))  # fmt: skip
-    return alt.layer(lines, rule)
+    return alt.layer(lines, level(promise_ms, f"promise {promise_ms:g} ms"))
 
 
 def batching_frame(runs: Mapping[Batching, BatchingRun]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from fitcalc import Simulation
 from fitcalc.cli.main import run
 from fitcalc.errors import InvalidValue
+from fitcalc.planning.choice import Plan
 from upload import read_trace
 
 APP = Path(__file__).parent.parent / "app"
@@ -38,10 +39,49 @@ def test_a_run_shows_what_users_feel_and_the_same_elsewhere(
     exec(app.code[-1].value, names)  # noqa: S102 - our own page's words
     found = names["found"]
     assert "Rates.day" in app.code[-1].value
-    assert app.caption[0].value.startswith(f"200 requests in {found.duration_s:,.1f} s")
+    said = f"200 requests in {found.duration_s:,.1f} s"
+    assert any(caption.value.startswith(said) for caption in app.caption)
     _, *words = shlex.split(app.code[-2].value)
     assert run([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ttft_ms"]["p99"] == found.ttft_ms.p99
+
+
+def test_a_day_is_priced_for_the_peak_by_the_hour_and_at_an_api() -> None:
+    app = opened(source="day", qps="60", tp="2", quantization="fp8")
+    assert not app.exception
+    names: dict[str, Plan] = {}
+    exec(app.code[0].value, names)  # noqa: S102 - our own page's words
+    found = names["found"]
+    assert found.best is not None
+    assert found.best.usd_per_hour is not None
+    assert found.day is not None
+    assert found.hosted is not None
+    engine = found.best.engine
+    assert (engine.tensor_parallel_size, engine.max_num_seqs) == (2, 1024)
+    totals = app.dataframe[0].value.set_index("way")
+    cost = totals["USD a day"]
+    assert cost["for the peak"] == pytest.approx(24 * found.best.usd_per_hour)
+    assert cost["by the hour"] == pytest.approx(found.day.scaled.usd)
+    host = found.hosted.hosts[0]
+    requests = 24 * 3600 * 60
+    inputs, outputs = host.usd_per_million_input_tokens, host.usd_per_million_output_tokens
+    asked = requests * (575 * inputs + 248 * outputs) / 1e6
+    assert cost[f"API of {host.host}"] == pytest.approx(asked)
+
+
+def test_a_week_has_the_hours_of_one() -> None:
+    app = opened(source="week", qps="30")
+    assert not app.exception
+    assert "in 168 hours" in app.main.markdown[0].value
+    assert "USD a week" in app.dataframe[0].value
+    assert "--rates week" in app.code[-2].value
+
+
+def test_a_promise_that_no_server_keeps_is_a_sentence_beside_the_simulation() -> None:
+    app = opened(source="day", itl="1")
+    assert not app.exception
+    assert app.error[0].value.startswith("Nothing fits. Closest: ")
+    assert app.metric
 
 
 def test_a_model_that_does_not_fit_is_a_sentence() -> None:

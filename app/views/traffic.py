@@ -11,11 +11,12 @@ import streamlit as st
 from fitcalc import Rejection, Slo
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.simulated import Run, run_simulation
-from fitcalc.report.words import milliseconds
+from fitcalc.report.words import count, milliseconds
 from fitcalc.simulation.batching import compare_batching
 from fitcalc.simulation.over_time import waits
 from fitcalc.simulation.routers import Router
 from load import Load, ask_load
+from over_day import show_day
 from server import Server, ask_server
 from share import Download, command, plain, show_chart, show_share
 from traffic_charts import (
@@ -30,6 +31,7 @@ from traffic_charts import (
 _LINK: Final = "query-params"
 _AT_ONCE: Final = 20_000  # requests simulated without being asked to: a second's work
 _STEPS: Final = 100  # of the progress bar
+_CELL: Final = 168  # px; two stand side by side on a phone
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,15 @@ def page() -> None:
         if load is None:
             st.info("Upload a file of requests in the sidebar.")
             return
+        if load.profile is not None:
+            show_day(server, load.profile, fleet.slo)
+            st.subheader(f"Simulated: {count(fleet.replicas, 'server')}", anchor=False)
         if load.count > _AT_ONCE and not st.button(f"Simulate {load.count:,} requests"):
-            st.info("A change in the sidebar, or Stop above, ends a run under way.")
+            st.caption("Some minutes at most; a change in the sidebar or Cancel ends it.")
             return
         done = _run(server, load, fleet)
     except FitcalcError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     if isinstance(done, Rejection):
         st.error(f"It does not run: {plain(done.reason)}.")
@@ -106,7 +111,9 @@ def _fleet() -> Fleet:
 
 def _run(server: Server, load: Load, fleet: Fleet) -> Run | Rejection:
     """Simulate with a bar; whoever changes a widget meanwhile ends it."""
-    bar = st.progress(0.0, "Simulating")
+    bar, cancel = st.progress(0.0, "Simulating"), st.empty()
+    if load.count > _AT_ONCE:
+        cancel.button("Cancel", help="What is shown goes; nothing is kept.")
     try:
         return run_simulation(
             server.model, server.gpu, server.engine, load.requests, slo=fleet.slo,
@@ -115,6 +122,7 @@ def _run(server: Server, load: Load, fleet: Fleet) -> Run | Rejection:
         )  # fmt: skip
     finally:
         bar.empty()
+        cancel.empty()
 
 
 def _told(move: Callable[[float, str], object]) -> Callable[[int, int], None]:
@@ -132,12 +140,12 @@ def _told(move: Callable[[float, str], object]) -> Callable[[int, int], None]:
 
 def _show(done: Run, slo: Slo) -> None:
     seen = done.answer
-    cells = st.columns(4)
-    cells[0].metric("First token, p95", milliseconds(seen.ttft_ms.p95))
-    cells[1].metric("Between tokens, p95", milliseconds(seen.itl_ms.p95))
+    cells = st.container(horizontal=True)
+    cells.metric("First token, p95", milliseconds(seen.ttft_ms.p95), width=_CELL)
+    cells.metric("Between tokens, p95", milliseconds(seen.itl_ms.p95), width=_CELL)
     kept = "-" if seen.slo_met is None else f"{100 * seen.slo_met:.1f} %"
-    cells[2].metric("Requests within the promise", kept)
-    cells[3].metric("Busy", f"{100 * seen.utilization:.0f} %")
+    cells.metric("Within the promise", kept, width=_CELL)
+    cells.metric("Busy", f"{100 * seen.utilization:.0f} %", width=_CELL)
     if not seen.stable:
         st.warning("The queue grows: the servers do not keep up with this rate.")
     told = [f"{seen.num_requests:,} requests in {seen.duration_s:,.1f} s of traffic"]
