@@ -34,9 +34,16 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def latency_table(felt: Prediction | Simulation, slo: Slo | None, *, narrow: bool = False) -> Table:
-    """Latency percentiles, beside the promise where there is one."""
-    columns = ("p50", "p99") if narrow else ("mean", "p50", "p90", "p95", "p99")
+def latency_table(
+    felt: Prediction | Simulation,
+    slo: Slo | None,
+    *,
+    narrow: bool = False,
+    brief: bool = False,
+) -> Table:
+    """Latency percentiles, beside the promise where there is one; brief is for 80 columns."""
+    some = ("mean", "p50", "p95", "p99") if brief else ("mean", "p50", "p90", "p95", "p99")
+    columns = ("p50", "p99") if narrow else some
     made = table("What users feel", "", *columns, *(("promise",) if slo else ()))
     rows = (
         (Limit.TTFT, "first token", felt.ttft_ms, slo.ttft_ms if slo else None),
@@ -48,7 +55,7 @@ def latency_table(felt: Prediction | Simulation, slo: Slo | None, *, narrow: boo
         name = which.value.upper() if which else "TPOT"
         cells = [milliseconds(float(getattr(found, column))) for column in columns]
         promise = [_kept(found, slo.at(which or Limit.TTFT), limit)] if slo else []
-        made.add_row(name if narrow else f"{words} ({name})", *cells, *promise)
+        made.add_row(name if narrow or brief else f"{words} ({name})", *cells, *promise)
     return made
 
 

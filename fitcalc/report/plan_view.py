@@ -52,6 +52,9 @@ from fitcalc.report.words import (
 _WIDE = 104
 """Columns from which the runners-up show their latencies too. [characters]"""
 
+_NAMED = 96
+"""Columns from which latencies are named in words too. [characters]"""
+
 
 def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Group:
     """Lay out a plan, the answer first; ``top`` alternatives get a line of their own."""
@@ -150,13 +153,14 @@ def _indented(line: str, style: str = "") -> Padding:
 
 def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
     narrow = width < NARROW
+    start = "the server" if best.replicas == 1 else f"each of the {best.replicas:,} servers"
     command = shell_lines(best.vllm_command, width)
     return [
         Text(headline(best), style="bold green"),
         *(_indented(line) for line in reasons(plan, best)),
         *(_indented(f"Note: {note}", "yellow") for note in best.notes),
         Text(""),
-        latency_table(best.prediction, plan.question.slo, narrow=narrow),
+        latency_table(best.prediction, plan.question.slo, narrow=narrow, brief=width < _NAMED),
         _indented(f"How sure: {trust_words(best.prediction)}"),
         _indented(verified_words(best)),
         *([_indented(confidence_words(best))] if best.confidence is not None else []),
@@ -167,7 +171,7 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
         Text("\nWhat it costs", style="bold"),
         *(_indented(line) for line in cost_lines(plan, best)),
         *_day(plan),
-        Text(f"\nStart each of the {count(best.replicas, 'server')} with", style="bold"),
+        Text(f"\nStart {start} with", style="bold"),
         Text(f"{command}\n", style="cyan", no_wrap=True, overflow="ignore"),
     ]
 
