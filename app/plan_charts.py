@@ -133,12 +133,12 @@ def choices_chart(plan: Plan, frame: pd.DataFrame, limit: Limit) -> alt.LayerCha
             line.mark_rule(color=ORANGE, strokeDash=[6, 4], strokeWidth=2).encode(y),
             line.mark_text(align="left", x=4, dy=-7, color=ORANGE).encode(y, text="words"),
         ]
-    names = (
-        base.transform_filter("datum.end")
-        .mark_text(dy=16, color=GREY)
-        .encode(x, y, text=f"{CHOICE}:N")
-    )
-    return alt.layer(*layers, names, points).properties(height=_HEIGHT)
+    ends, first = base.transform_filter("datum.end"), f"datum['USD/h'] == {frame['USD/h'].min()}"
+    names = [
+        ends.transform_filter(where).mark_text(dy=dy, color=GREY).encode(x, y, text=f"{CHOICE}:N")
+        for where, dy in ((first, -16), (f"!({first})", 16))
+    ]
+    return alt.layer(*layers, *names, points).properties(height=_HEIGHT)
 
 
 def _tips(frame: pd.DataFrame, hidden: set[str]) -> list[tuple[str, str]]:

@@ -118,19 +118,25 @@ class Asked:
             return without_folder(found, path), note
 
     def scenario(self) -> Scenario | None:
-        """Return the question as a check asks it; ``None`` where a check knows no such question.
+        """Return the question as a check asks it; ``None`` where it needs the visitor's file.
 
         Raises:
             FitcalcError: the question makes no sense.
         """
         limits = self.limits
-        if limits.prices or limits.reserves.risk().asked or self.load.rates != STEADY:
+        if limits.prices is not None:
             return None
         said = {name: value for name, value in self._limits().items() if value}
-        buys = limits.buying.model_dump(exclude_unset=True)
-        own = PlanLimits(**{k: v for k, v in said.items() if k != "buying"}, **buys)
-        traffic, engine = Traffic(**self._traffic()), EngineArgs(**self._engine())
-        return Scenario(model=self.model, traffic=traffic, slo=self.slo, engine=engine, plan=own)
+        parts = (limits.buying, limits.reserves.risk())
+        given = [part.model_dump(exclude_unset=True).items() for part in parts]
+        own = {name: value for name, value in said.items() if name not in {"buying", "risk"}}
+        return Scenario(
+            model=self.model,
+            traffic=Traffic(**self._traffic()),
+            slo=self.slo,
+            engine=EngineArgs(**self._engine()),
+            plan=PlanLimits(**own, **{name: value for items in given for name, value in items}),
+        )
 
     def _answer(self, limits: LimitArguments) -> tuple[Plan, str]:
         note, engine = self._length().note, EngineArgs(**self._engine())

@@ -39,6 +39,7 @@ def test_the_answer_stands_beside_the_question() -> None:
     assert not app.error
     assert {metric.label for metric in app.metric} == {
         "GPUs", "USD an hour", "First token, p95", "Between tokens, p95",
+        "Hosted API, USD/h",
     }  # fmt: skip
     assert "x NVIDIA H100" in app.main.subheader[0].value
     assert app.code[0].value.startswith("vllm serve ")
@@ -84,7 +85,7 @@ def test_a_model_that_no_table_knows_is_a_sentence() -> None:
 def test_a_mistake_is_a_sentence(address: dict[str, str | list[str]], named: str) -> None:
     app = opened(**address)
     assert not app.exception
-    assert app.error[0].value.startswith(f"{named} = ")
+    assert app.error[0].value.startswith(f"{named} ")
 
 
 @pytest.mark.parametrize(

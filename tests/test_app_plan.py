@@ -15,7 +15,7 @@ pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
 
 from streamlit.testing.v1 import AppTest
 
-from fitcalc import Traffic, plan
+from fitcalc import Traffic, manifests, plan
 from fitcalc.answers import Limit
 from fitcalc.cli.main import run
 from fitcalc.planning.choice import Plan
@@ -121,7 +121,7 @@ def test_own_prices_are_planned_with_and_named_as_the_visitor_knows_them(
     [
         (b"\x00\xff", "prices = 'a binary file'"),
         (b"a" * 300_000, "prices = 'a large file'"),
-        (b"checked = 2026-01-01", "prices prices.toml: offers = 'nothing'"),
+        (b"checked = 2026-01-01", "prices.toml line 1: offers "),
         (b"a = " + b"[" * 50_000, "prices = 'prices.toml'"),
     ],
 )
@@ -139,11 +139,55 @@ def test_a_link_opens_what_it_sets_and_folds_the_rest() -> None:
     assert not folds["Money"]
 
 
-def test_an_impossible_question_says_what_is_closest_and_what_lost() -> None:
-    app = opened(ttft="1")
+def test_an_impossible_question_says_what_came_near_and_what_would_do() -> None:
+    app = opened(ttft="100")
     assert not app.exception
     assert app.error[0].value.startswith("Nothing fits. Closest: ")
-    assert "first token too late" in set(app.dataframe[0].value["because"])
+    assert "**Next nearest**" in {one.value for one in app.markdown}
+    would = app.dataframe[0].value.set_index("change")["would do"]
+    assert "first token too late" in set(app.dataframe[1].value["because"])
+    served = opened(ttft=would["First token within (ms)"].replace(",", ""))
+    assert not served.error
+
+
+def test_what_would_do_also_survives_what_was_asked() -> None:
+    alone = opened(max_gpus="1", qps="1", gpu="h100_sxm")
+    sure = opened(max_gpus="1", qps="1", gpu="h100_sxm", spare="1", growth="10%/month", horizon="6")
+    assert not sure.exception
+    few, more = (
+        int(app.dataframe[0].value.set_index("change")["would do"]["Most GPUs"])
+        for app in (alone, sure)
+    )
+    assert more > few
+
+
+def test_a_hosted_api_stands_beside_the_answer() -> None:
+    app = opened(gpu="h100_sxm", ctx="4k")
+    shown = next(one for one in app.metric if one.label == "Hosted API, USD/h")
+    rows = next(one.value for one in app.dataframe if "host" in one.value)
+    assert float(shown.value.replace("\\$", "")) == pytest.approx(
+        rows["USD an hour"].iloc[0], abs=0.01
+    )
+    assert rows["USD an hour"].is_monotonic_increasing
+
+
+def test_reserves_and_the_day_are_explained() -> None:
+    app = opened(gpu="h100_sxm", ctx="4k", spare="2", rates="day", qps="6")
+    heads = [one.value for one in app.main.subheader]
+    assert {"Why so many servers", "Over the day"} <= set(heads)
+    reasons = app.dataframe[0].value.set_index("why so many servers")["servers"]
+    assert reasons["+ spare"] == "+2"
+    assert sum(int(one) for one in reasons[:-1]) == int(reasons["in all"])
+
+
+@pytest.mark.parametrize("target", ["vllm", "compose", "k8s", "kserve", "skypilot"])
+def test_each_target_is_shown_as_it_is_written(target: str) -> None:
+    app = opened(gpu="h100_sxm", ctx="4k", **{"as": target})
+    made: dict[str, Plan] = {}
+    exec(app.code[-1].value, made)  # noqa: S102 - our own page's words
+    shown = {one.value for one in app.code}
+    files = manifests(made["found"], [target]).files
+    assert {text.strip() for text in files.values()} <= shown
 
 
 def test_a_region_without_an_offer_is_a_sentence() -> None:

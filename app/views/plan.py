@@ -5,15 +5,15 @@ from __future__ import annotations
 import streamlit as st
 
 from charts import latency_frame, ledger_chart, ledger_frame, lost_frame
-from fitcalc import manifests
 from fitcalc.answers import Limit
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
-from fitcalc.report.cost_view import cost_lines
+from fitcalc.report.cost_view import hosted_words
 from fitcalc.report.markdown import plan_markdown
 from fitcalc.report.parts import capacity_words, trust_words
-from fitcalc.report.plan_view import headline, nothing_words, reasons
+from fitcalc.report.plan_view import headline, reasons
+from fitcalc.report.reserves import confidence_words
 from fitcalc.report.verified import verified_words
 from fitcalc.report.words import milliseconds, usd
 from plan_charts import (
@@ -28,12 +28,13 @@ from plan_charts import (
     rejections_frame,
     standing,
 )
+from plan_parts import show_day, show_money, show_nothing, show_reserves, show_start
 from question import answer
-from share import Download, plain, show_chart, show_rows, show_share, zipped
+from share import Download, plain, show_chart, show_rows, show_share
 from sidebar import ask
 
 _CHART = "chart-choices"
-_CELL = 168  # px; two stand side by side on a phone
+_CELL = 150  # px; two stand side by side on a phone, five on a laptop
 _answer = st.cache_data(max_entries=256, show_spinner="Planning")(answer)
 
 
@@ -47,14 +48,19 @@ def page() -> None:
         return
     chosen = None
     if found.best is None:
-        st.error(plain(nothing_words(found)))
+        show_nothing(found, asked.scenario())
     else:
         show_answer(found, found.best)
+        show_reserves(found, found.best)
+        show_day(found)
         chosen = choose(found, found.best)
         show_details(found, found.best, chosen)
     show_lost(found)
     st.caption(plain(assumed_words(found, note)))
-    show_share(asked.command(), asked.python(), _files(found, note, chosen))
+    files = plan_files(found, note)
+    if chosen is not None:
+        files += show_start(found, chosen)
+    show_share(asked.command(), asked.python(), files)
 
 
 def show_answer(plan: Plan, best: Choice) -> None:
@@ -93,6 +99,15 @@ def show_figures(plan: Plan, choice: Choice, best: Choice | None = None) -> None
             f"promised {milliseconds(slo.itl_ms)}", delta_color="off", delta_arrow="off",
             help=sure.format("TPOT", between(interval.tpot_ms)), width=_CELL,
         )  # fmt: skip
+        if best is None and plan.hosted is not None and choice.usd_per_hour:
+            api = plan.hosted.hosts[0].usd_per_hour
+            less = 1.0 - api / choice.usd_per_hour
+            st.metric(
+                "Hosted API, USD/h", plain(usd(api)),
+                f"{abs(less):.0%} {'less' if less >= 0 else 'more'}", delta_color="off",
+                delta_arrow="off", help=plain(hosted_words(plan.hosted, choice.usd_per_hour)),
+                width=_CELL,
+            )  # fmt: skip
 
 
 def choose(plan: Plan, best: Choice) -> Choice:
@@ -137,16 +152,19 @@ def show_details(plan: Plan, best: Choice, choice: Choice) -> None:
         st.caption("GPUs and cost stand against the answer above.")
         st.code(choice.vllm_command, language="shell", wrap_lines=True)
         st.markdown("\n".join(f"- {plain(line)}" for line in choice.notes))
-    users, memory = st.tabs(["What users feel", "Memory of each GPU"])
+    users, memory, money = st.tabs(["What users feel", "Memory of each GPU", "What it costs"])
     with users:
         st.dataframe(latency_frame(choice.prediction, plan.question.slo), hide_index=True)
         st.caption(f"How sure: {plain(trust_words(choice.prediction))}")
         if choice.verification is not None:
             st.caption(plain(verified_words(choice)))
+        if words := confidence_words(choice):
+            st.caption(plain(words))
     with memory:
         show_chart(ledger_chart(choice.memory), ledger_frame(choice.memory), "memory")
         st.caption(plain(capacity_words(choice.memory)))
-    st.caption(f"Cost: {plain(' '.join(cost_lines(plan, choice)))}")
+    with money:
+        show_money(plan, choice)
 
 
 def show_lost(plan: Plan) -> None:
@@ -161,20 +179,12 @@ def show_lost(plan: Plan) -> None:
         show_rows(rows, "lost")
 
 
-def _files(plan: Plan, note: str, choice: Choice | None) -> list[Download]:
-    """Return the plan to take along, and the opened choice as files that start it."""
-    files = [
+def plan_files(plan: Plan, note: str) -> list[Download]:
+    """Return the plan to take along."""
+    return [
         Download("Plan (JSON)", "plan.json", plan.model_dump_json(indent=2), "application/json"),
         Download("Plan (Markdown)", "plan.md", plan_markdown(plan, note), "text/markdown"),
     ]
-    if choice is not None:
-        made = zipped(manifests(plan, choice=choice).files)
-        script = f"#!/bin/sh\n# One of {choice.replicas} servers.\n{choice.vllm_command}\n"
-        files += [
-            Download("Start script", "serve.sh", script, "text/x-shellscript"),
-            Download("Manifests", "manifests.zip", made, "application/zip"),
-        ]
-    return files
 
 
 page()

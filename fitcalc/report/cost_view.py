@@ -15,7 +15,7 @@ def cost_lines(plan: Plan, best: Choice) -> tuple[str, ...]:
     if best.usd_per_hour is None:
         return ("No price is known for this GPU.",)
     lines = (_bill(plan, best.usd_per_hour, best.price_source), _tokens(plan, best))
-    return lines if plan.hosted is None else (*lines, _hosted(plan.hosted, best.usd_per_hour))
+    return lines if plan.hosted is None else (*lines, hosted_words(plan.hosted, best.usd_per_hour))
 
 
 def _bill(plan: Plan, money: float, source: str) -> str:
@@ -44,7 +44,7 @@ def _tokens(plan: Plan, best: Choice) -> str:
     )
 
 
-def _hosted(beside: Hosted, money: float) -> str:
+def hosted_words(beside: Hosted, money: float) -> str:
     """Say what hosts ask for the same tokens, and below which rate they are cheaper."""
     first, *others = beside.hosts
     said = (
