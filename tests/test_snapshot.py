@@ -7,6 +7,7 @@ before it is committed.
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from fitcalc.cli.main import run
 
 TABLE = Path(__file__).parent / "snapshot" / "plans.csv"
 README = Path(__file__).parent.parent / "README.md"
+ACCURACY = README.parent / "docs" / "accuracy.md"
 SHOWN = ["plan", "--model", "70b", "--ctx", "8k", "--qps", "20"]
 SHOWN_WIDTH = "100"
 REWRITE = os.environ.get("FITCALC_SNAPSHOT") == "rewrite"
@@ -186,12 +188,19 @@ def shown_plan(capsys: pytest.CaptureFixture[str]) -> str:
     return "\n".join(["```", f"$ fitcalc {' '.join(SHOWN)}", *lines, "```"])
 
 
-def readme_parts() -> tuple[str, str, str]:
-    """Split README around the block."""
-    before, rest = README.read_text(encoding="utf-8").split("<!-- plan: ", 1)
+def shown_accuracy() -> str:
+    """Return the first table of docs/accuracy.md."""
+    lines = ACCURACY.read_text(encoding="utf-8").splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("| Family"))
+    return "\n".join(itertools.takewhile(bool, lines[first:]))
+
+
+def readme_parts(name: str) -> tuple[str, str, str]:
+    """Split README around a block."""
+    before, rest = README.read_text(encoding="utf-8").split(f"<!-- {name}: ", 1)
     marker, rest = rest.split("-->\n", 1)
-    block, after = rest.split("\n<!-- end of plan -->", 1)
-    return f"{before}<!-- plan: {marker}-->\n", block, f"\n<!-- end of plan -->{after}"
+    block, after = rest.split(f"\n<!-- end of {name} -->", 1)
+    return f"{before}<!-- {name}: {marker}-->\n", block, f"\n<!-- end of {name} -->{after}"
 
 
 @pytest.mark.skipif(REWRITE, reason="the snapshot is being rewritten")
@@ -199,14 +208,20 @@ def test_readme_shows_what_plan_prints(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", SHOWN_WIDTH)
-    assert readme_parts()[1] == shown_plan(capsys)
+    assert readme_parts("plan")[1] == shown_plan(capsys)
+
+
+@pytest.mark.skipif(REWRITE, reason="the snapshot is being rewritten")
+def test_readme_shows_the_accuracy_that_was_measured() -> None:
+    assert readme_parts("accuracy")[1] == shown_accuracy()
 
 
 @pytest.mark.skipif(not REWRITE, reason="only `make snapshot` rewrites")
 def test_rewrite(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", SHOWN_WIDTH)
-    before, _, after = readme_parts()
-    README.write_text(f"{before}{shown_plan(capsys)}{after}", encoding="utf-8")
+    for name, block in (("plan", shown_plan(capsys)), ("accuracy", shown_accuracy())):
+        before, _, after = readme_parts(name)
+        README.write_text(f"{before}{block}{after}", encoding="utf-8")
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
