@@ -94,6 +94,7 @@ class Prediction(Row):
     ``ttft_ms`` arrival to first token; ``itl_ms`` the gaps between output tokens; ``tpot_ms``
     (e2e - ttft) / (osl - 1) of a request; ``e2e_ms`` arrival to last token. ``shares`` says what a
     request's whole time goes to, the queue and the wait for KV cache included; they sum to 1.
+    ``prefix_hit`` is the share of prompt tokens that the prefix cache serves.
     """
 
     stable: bool
@@ -114,6 +115,7 @@ class Prediction(Row):
     calibrated: Calibrated
     method: Literal["closed_form", "simulation"]
     interval: Interval
+    prefix_hit: float = 0.0
 
 
 class MemoryLedger(Row):

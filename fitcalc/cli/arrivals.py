@@ -116,6 +116,8 @@ def read_arrivals(
     num_requests: opt.NumRequests = None,
     burstiness: opt.Burstiness = None,
     prefix_hit: opt.PrefixHit = None,
+    prefix_tokens: opt.PrefixTokens = None,
+    num_prefixes: opt.NumPrefixes = None,
     ramp_up_strategy: _Strategy = None,
     ramp_up_start_rps: _StartRps = None,
     ramp_up_end_rps: _EndRps = None,
@@ -126,9 +128,13 @@ def read_arrivals(
     Raises:
         InvalidValue: options that contradict each other, or make no sense.
     """
+    prefix = {
+        "prefix_hit": prefix_hit, "prefix_tokens": prefix_tokens, "num_prefixes": num_prefixes,
+    }  # fmt: skip
     drawn = {
+        **prefix,
         "rates": rates, "lengths": lengths, "ctx": ctx, "isl": isl, "osl": osl, "qps": qps,
-        "burstiness": burstiness, "prefix_hit": prefix_hit, "ramp_up_strategy": ramp_up_strategy,
+        "burstiness": burstiness, "ramp_up_strategy": ramp_up_strategy,
         "ramp_up_start_rps": ramp_up_start_rps, "ramp_up_end_rps": ramp_up_end_rps,
     }  # fmt: skip
     said = list(opt.known(drawn))
@@ -156,7 +162,7 @@ def read_arrivals(
         kinds = read_lengths(lengths)
     given = {
         "qps": rate, "concurrency": clients, "num_requests": num_requests,
-        "burstiness": burstiness, "prefix_hit": prefix_hit,
+        "burstiness": burstiness, **prefix,
     }  # fmt: skip
     traffic = Traffic(isl=kinds[0], osl=kinds[1], **opt.known(given))
     most = concurrency if clients is None else None

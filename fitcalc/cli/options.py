@@ -76,6 +76,18 @@ PrefixHit = Annotated[
         help="Share of prompt tokens in the prefix cache, 0 to 0.99.", rich_help_panel=_LOAD
     ),
 ]
+PrefixTokens = Annotated[
+    str | None,
+    typer.Option(
+        help="Tokens at the start of prompts that requests share: 4k.", rich_help_panel=_LOAD
+    ),
+]
+NumPrefixes = Annotated[
+    int | None,
+    typer.Option(
+        help="How many such prefixes there are, all as likely (default 1).", rich_help_panel=_LOAD
+    ),
+]
 Ttft = Annotated[
     str | None,
     typer.Option(
@@ -139,6 +151,8 @@ def read_load(
     num_requests: NumRequests = None,
     burstiness: Burstiness = None,
     prefix_hit: PrefixHit = None,
+    prefix_tokens: PrefixTokens = None,
+    num_prefixes: NumPrefixes = None,
 ) -> Load:
     """Read the options about traffic."""
     length = read_length(ctx=ctx, isl=isl, osl=osl)
@@ -148,6 +162,8 @@ def read_load(
         "num_requests": num_requests,
         "burstiness": burstiness,
         "prefix_hit": prefix_hit,
+        "prefix_tokens": prefix_tokens,
+        "num_prefixes": num_prefixes,
     }
     return Load(Traffic(isl=length.isl, osl=length.osl, **known(rates)), length)
 

@@ -103,6 +103,8 @@ def read_profile(
     num_requests: opt.NumRequests = None,
     burstiness: opt.Burstiness = None,
     prefix_hit: opt.PrefixHit = None,
+    prefix_tokens: opt.PrefixTokens = None,
+    num_prefixes: opt.NumPrefixes = None,
 ) -> Profile:
     """Read the traffic, and what it does over the day.
 
@@ -133,5 +135,7 @@ def read_profile(
         num_requests=num_requests,
         burstiness=burstiness,
         prefix_hit=prefix_hit,
+        prefix_tokens=prefix_tokens,
+        num_prefixes=num_prefixes,
     )
     return Profile(load, shape, Scaling(**opt.known(limits)))

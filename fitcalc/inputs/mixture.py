@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.ramp import RampUp
@@ -98,14 +99,21 @@ class Mix:
             priority=priority[kind[chosen]] if len(set(priority.tolist())) > 1 else None,
             kind=kind[chosen] if len(parts) > 1 else None,
             kind_names=self.names if len(parts) > 1 else (),
+            hash_ids=_hashes(parts[0], chosen) if len(parts) == 1 else None,
+            hash_block_tokens=parts[0].hash_block_tokens,
         )
+
+
+def _hashes(drawn: Trace, chosen: NDArray[np.intp]) -> tuple[tuple[int, ...], ...] | None:
+    own = drawn.hash_ids
+    return None if own is None else tuple(own[i] for i in chosen)
 
 
 def _drawn(one: TrafficClass, count: int, *, seed: int) -> Trace:
     drawn = Trace.from_traffic(one.traffic, seed=seed, num_requests=count)
     if one.shape is None:
         first = np.random.default_rng(seed).spawn(4)[3].exponential(1.0 / (one.traffic.qps or 1.0))
-        return Trace(drawn.arrival_s + first, drawn.isl, drawn.osl)
+        return replace(drawn, arrival_s=drawn.arrival_s + first)
     stream = np.random.default_rng(seed).spawn(3)[0]
     arrival = one.shape.arrivals_s(stream, count, one.traffic.burstiness)
-    return Trace(arrival, drawn.isl, drawn.osl)
+    return replace(drawn, arrival_s=arrival)

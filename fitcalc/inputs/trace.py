@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -136,10 +136,18 @@ class Trace:
             scale = 1.0 / (traffic.qps * traffic.burstiness)
             gaps[1:] = streams[0].gamma(traffic.burstiness, scale, count - 1)
             gaps *= (count - 1) / (traffic.qps * gaps.sum()) if gaps.any() else 0.0
-        return cls(
+        drawn = cls(
             arrival_s=np.cumsum(gaps),
             isl=traffic.isl.sample(streams[1], count),
             osl=traffic.osl.sample(streams[2], count),
+        )
+        if traffic.num_prefixes == 1:
+            return drawn
+        chosen = np.random.default_rng(seed).spawn(5)[4].integers(traffic.num_prefixes, size=count)
+        return replace(
+            drawn,
+            hash_ids=tuple((prefix,) for prefix in chosen.tolist()),
+            hash_block_tokens=traffic.prefix_tokens,
         )
 
     def lengths(self) -> tuple[Lengths, Lengths]:

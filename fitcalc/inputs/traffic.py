@@ -27,7 +27,8 @@ class Traffic(Question):
         osl: Output sequence length; a number means fixed. [tokens]
         num_requests: Requests to run; ``None`` = a steady state. [1]
         burstiness: 1 = Poisson; below 1 burstier, above 1 more regular (vLLM's word). [1]
-        prefix_tokens: Tokens at the start of every prompt that all requests share. [tokens]
+        prefix_tokens: Tokens at the start of every prompt that requests share. [tokens]
+        num_prefixes: Such prefixes, each as likely as any other; 1 = all share the same. [1]
         prefix_hit: Share of the prompt tokens served from the prefix cache. [1]
     """
 
@@ -38,7 +39,13 @@ class Traffic(Question):
     num_requests: int | None = Field(default=None, gt=0, le=_MOST_REQUESTS)
     burstiness: float = Field(default=1.0, gt=0, le=1e3, allow_inf_nan=False)
     prefix_tokens: int = Field(default=0, ge=0)
+    num_prefixes: int = Field(default=1, ge=1, le=_MOST_REQUESTS)
     prefix_hit: float = Field(default=0.0, ge=0, le=0.99, allow_inf_nan=False)
+
+    @field_validator("prefix_tokens", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        return parse_tokens(value, "prefix_tokens") if isinstance(value, str) else value
 
     @field_validator("qps", mode="before")
     @classmethod
@@ -67,11 +74,14 @@ class Traffic(Question):
         if self.prefix_tokens >= self.isl.mean + 1:
             fix = f"give fewer than the mean isl of {self.isl.mean:,.0f} tokens"
             raise InvalidValue("prefix_tokens", self.prefix_tokens, fix)
+        if self.num_prefixes > 1 and (self.prefix_hit or not self.prefix_tokens):
+            fix = "give it beside prefix_tokens, and no prefix_hit: the hits follow from both"
+            raise InvalidValue("num_prefixes", self.num_prefixes, fix)
         return self
 
     @property
     def hit_share(self) -> float:
-        """Share of prompt tokens that the prefix cache serves when it is on. [1]"""
+        """Share of prompt tokens that the prefix cache serves when it has all prefixes. [1]"""
         return max(self.prefix_hit, min(self.prefix_tokens / self.isl.mean, 0.99))
 
     @property

@@ -63,7 +63,7 @@ def waiting_shares(
 
 
 def time_shares(
-    step: StepModel, batch: Sequence[float], traffic: Traffic
+    step: StepModel, batch: Sequence[float], traffic: Traffic, hits: Sequence[float]
 ) -> list[dict[Bottleneck, float]]:
     """Share of the engines' busy time by what they wait for; the shares sum to 1. [1]
 
@@ -74,10 +74,11 @@ def time_shares(
         step: Step times of one server, or of a stack with a row for each batch.
         batch: Decoding sequences. [1]
         traffic: Lengths; each step carries the prompts that keep the batch.
+        hits: Share of the prompt tokens that the prefix cache serves, for each batch. [1]
     """
     decodes = np.maximum(np.array(batch, dtype=np.float64)[:, None], 1.0)
     prompts = decodes / max(traffic.osl.mean - 1.0, 1.0)
-    tokens = traffic.isl.mean * (1.0 - traffic.hit_share) * prompts
+    tokens = traffic.isl.mean * (1.0 - np.array(hits)[:, None]) * prompts
     context = decodes * traffic.held
     alone = step.breakdown(decodes, context)
     mixed = step.breakdown(decodes, context, tokens, tokens * traffic.isl.mean / 2.0, prompts)

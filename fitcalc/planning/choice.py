@@ -9,9 +9,10 @@ from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.daily import Day
+from fitcalc.planning.feature import Feature
 from fitcalc.planning.judged import Quality
 from fitcalc.planning.reserves import Margins
-from fitcalc.planning.why import ParetoPoint, Sensitivity
+from fitcalc.planning.why import ParetoPoint
 
 
 class PlanQuestion(Row):
@@ -215,7 +216,8 @@ class Plan(Row):
     a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model;
     ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
     scaling by the hour costs, where rates were given; ``pareto`` what no other deployment
-    beats and ``sensitivity`` what the choice depends on, where they were asked for.
+    beats, where it was asked for; ``features`` each feature that was asked about, beside the
+    plan without it.
     """
 
     question: PlanQuestion
@@ -227,7 +229,7 @@ class Plan(Row):
     margins: Margins | None = None
     day: Day | None = None
     pareto: tuple[ParetoPoint, ...] | None = None
-    sensitivity: Sensitivity | None = None
+    features: tuple[Feature, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

@@ -12,7 +12,7 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.work import ceiling_flops, step_work
-from fitcalc.planning.server import interval_of, request_bytes, share_of_rank, step_of
+from fitcalc.planning.server import fitting, interval_of, prefixes_of, share_of_rank, step_of
 from fitcalc.planning.setup import Setup
 from fitcalc.queueing.goodput import goodput
 from fitcalc.queueing.predict import felt_at
@@ -184,8 +184,7 @@ def roofline(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Roofline:
 
 def most_sequences(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> float:
     """Sequences that slots and KV cache of one rank hold, at least 1. [1]"""
-    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic.held)
-    return max(1.0, min(float(setup.engine.seats), fitting))
+    return max(1.0, min(float(setup.engine.seats), fitting(setup, ledger, traffic)))
 
 
 def _rows(setup: Setup, ledger: MemoryLedger, share: Traffic, rows: int, **at: Array) -> Profile:
@@ -196,6 +195,7 @@ def _rows(setup: Setup, ledger: MemoryLedger, share: Traffic, rows: int, **at: A
         np.full(rows, most_sequences(setup, ledger, share)),
         np.full(rows, float(setup.engine.max_num_batched_tokens)),
         prefix_caching=setup.engine.enable_prefix_caching,
+        prefixes=prefixes_of(setup, ledger, share, rows),
         **at,
     )
 

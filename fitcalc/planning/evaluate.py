@@ -18,13 +18,12 @@ from fitcalc.answers import Limit, Rejection
 from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.physics.kv_cache import kv_bytes_per_request
-from fitcalc.physics.scaled import with_efficiency
 from fitcalc.physics.stacked import gather, take
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.candidates import Block
 from fitcalc.planning.kept import Tried
 from fitcalc.planning.missed import in_ms
+from fitcalc.planning.prefix_room import prefix_room, requests_held, shares_blocks
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.latency import first_token
 from fitcalc.queueing.profile import NODES, Profile, profile
@@ -73,12 +72,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A candidate with its batch limits, and the load a replica carries within the promise."""
+    """A candidate with its batch limits, and the load a replica carries within the promise.
+
+    ``kv_bytes`` is the KV cache that these limits leave a rank. [B]
+    """
 
     entry: Entry
     max_num_seqs: int
     max_num_batched_tokens: int
     max_batch: float
+    kv_bytes: float
     load: float
 
 
@@ -86,8 +89,7 @@ class Found:
 class Search:
     """What every candidate of one question shares.
 
-    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost;
-    ``efficiency`` is the kernels' share of their peaks over the fitted one. [1]
+    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost. [1]
     """
 
     model: LlmModel
@@ -97,7 +99,6 @@ class Search:
     prefix_caching: bool
     mean_share: float = 1.0
     spare: int = 0
-    efficiency: float = 1.0
 
     @property
     def closed(self) -> bool:
@@ -113,35 +114,52 @@ class Search:
         """Return what reaches one of some servers when the spare ones are lost."""
         return self.traffic.share(max(1, replicas - self.spare))
 
-    def server(self, index: Rows, batch: Array, tokens: Array) -> Profile:
-        """Return the profile of candidates at their largest batch and token budget."""
+    def server(
+        self, some: Sequence[Entry], batch: Array, tokens: Array, kv_bytes: Array
+    ) -> Profile:
+        """Return the profile of candidates at their largest batch, token budget and KV cache."""
+        index = np.array([entry.index for entry in some], dtype=np.intp)
+        shared = shares_blocks(self.traffic, prefix_caching=self.prefix_caching)
+        layouts = [entry.block.layout for entry in some] if shared else []
         return profile(
-            take(stack_of(self.blocks, self.efficiency), index),
+            take(stack_of(self.blocks), index),
             self.traffic,
             np.maximum(batch, 1.0),
             tokens,
             prefix_caching=self.prefix_caching,
+            prefixes=prefix_room(self.traffic, layouts, kv_bytes) if shared else None,
+        )
+
+    def servers(self, some: Sequence[Found]) -> Profile:
+        """Return the profile of candidates as they were found."""
+        return self.server(
+            [one.entry for one in some],
+            np.array([one.max_batch for one in some]),
+            np.array([float(one.max_num_batched_tokens) for one in some]),
+            np.array([one.kv_bytes for one in some]),
+        )
+
+    def held(self, block: Block, kv_bytes: Array) -> Array:
+        """Requests that run at once in so much KV cache of a block's ranks. [1]"""
+        return requests_held(
+            self.traffic, block.layout, kv_bytes, prefix_caching=self.prefix_caching
         )
 
 
 @lru_cache(maxsize=16)
-def stack_of(blocks: tuple[Block, ...], efficiency: float) -> StepModel:
+def stack_of(blocks: tuple[Block, ...]) -> StepModel:
     """Return the step times of all candidates in one stack, block by block."""
-    stack = gather([(block.step, len(block.gpus)) for block in blocks])
-    return with_efficiency(stack, efficiency)
+    return gather([(block.step, len(block.gpus)) for block in blocks])
 
 
 def entries(search: Search) -> list[Entry]:
     """Bound every candidate's load from above, at the widest limits."""
     if not search.blocks:
         return []
-    held = [
-        block.kv_bytes[:, 0, 0] / kv_bytes_per_request(block.layout, search.traffic.held)
-        for block in search.blocks
-    ]
+    held = [search.held(block, block.kv_bytes[:, 0, 0]) for block in search.blocks]
     count = sum(len(block.gpus) for block in search.blocks)
     server = profile(
-        stack_of(search.blocks, search.efficiency),
+        stack_of(search.blocks),
         search.traffic,
         np.clip(
             np.concatenate(held), 1.0, _seats(search.blocks[0], np.array(search.tried.slots))[-1]
@@ -257,13 +275,12 @@ def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:
     """
     if not asked:
         return []
-    seated = [_seated(entry, search.traffic.held) for entry in asked]
-    batch = np.concatenate([b for b, _ in seated]) * _SURE
-    slots = np.concatenate([s for _, s in seated])
+    seated = [_seated(search, entry) for entry in asked]
+    batch, slots, kv_bytes = (np.concatenate(column) for column in zip(*seated, strict=True))
+    batch = batch * _SURE
     budgets = np.array(search.tried.tokens)
     tokens = np.maximum(np.tile(budgets, len(asked)), slots)
-    index = np.repeat(np.array([e.index for e in asked], dtype=np.intp), len(budgets))
-    server = search.server(index, batch, tokens)
+    server = search.server([e for e in asked for _ in budgets], batch, tokens, kv_bytes)
     bound = np.repeat([e.load for e in asked], len(budgets))
     if search.closed:
         load = most_clients(server, search.slo, bound)
@@ -273,23 +290,31 @@ def carried(search: Search, asked: Sequence[Entry]) -> list[Found]:
     table = load.reshape(len(asked), len(budgets))
     chosen = table.argmax(axis=1) + np.arange(len(asked)) * len(budgets)
     return [
-        Found(entry, int(slots[i]), int(tokens[i]), float(batch[i]), float(load[i]))
+        Found(
+            entry,
+            int(slots[i]),
+            int(tokens[i]),
+            float(batch[i]),
+            float(kv_bytes[i]),
+            float(load[i]),
+        )
         for entry, i in zip(asked, chosen, strict=True)
     ]
 
 
-def _seated(entry: Entry, held_tokens: float) -> tuple[Array, Array]:
-    """Sequences held at each token budget, and the fewest slots that hold them. [1] (budget,)
+def _seated(search: Search, entry: Entry) -> tuple[Array, Array, Array]:
+    """Sequences held at each token budget, the fewest slots that hold them, and KV bytes. (budget,)
 
     Slots cost memory of their own; with the most of them the KV cache may still hold more.
     """
-    request = float(kv_bytes_per_request(entry.block.layout, held_tokens))
-    held = entry.block.kv_bytes[entry.row] / max(request, 1.0)
+    room = entry.block.kv_bytes[entry.row]
+    held = search.held(entry.block, room)
     tried = np.array(entry.block.tried.slots)
     enough = held <= tried
     seat = np.where(enough.any(axis=1), enough.argmax(axis=1), len(tried) - 1)
     budgets = np.arange(len(held))
-    return np.minimum(held[budgets, seat], _seats(entry.block, tried[seat])), tried[seat]
+    batch = np.minimum(held[budgets, seat], _seats(entry.block, tried[seat]))
+    return batch, tried[seat], room[budgets, seat]
 
 
 def _seats(block: Block, slots: Array) -> Array:

@@ -110,7 +110,7 @@ def explain(
     ]
     return Explanation(
         lines=tuple(lines),
-        shares=time_shares(step_of(setup), [float(state.batch[0])], share)[0],
+        shares=time_shares(step_of(setup), [float(state.batch[0])], share, [said.prefix_hit])[0],
         bottleneck=said.bottleneck,
         knobs=tuple(_knobs(setup, args, traffic)),
     )

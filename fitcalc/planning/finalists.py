@@ -19,7 +19,7 @@ from fitcalc.planning.judged import Quality
 from fitcalc.planning.notes import ONLINE, notes
 from fitcalc.planning.priced import Priced
 from fitcalc.planning.quality import quality_of
-from fitcalc.planning.server import ledger_of, prediction, request_bytes
+from fitcalc.planning.server import fitting, ledger_of, prediction
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command
 from fitcalc.queueing.predict import Felt, felt_at
@@ -59,8 +59,13 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
     shares = [search.share(one.replicas) for one, _, _ in started]
     felts = _felt(search, started, shares)
     index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
-    step = take(stack_of(search.blocks, search.efficiency), index)
-    times = time_shares(step, [felt.steady_batch for felt in felts], search.traffic)
+    step = take(stack_of(search.blocks), index)
+    times = time_shares(
+        step,
+        [felt.steady_batch for felt in felts],
+        search.traffic,
+        [felt.prefix_hit for felt in felts],
+    )
     formats = {_formats(setup): (setup.weight, setup.kv) for _, setup, _ in started}
     judged = {ids: quality_of(search.model, *pair) for ids, pair in formats.items()}
     return [
@@ -101,13 +106,14 @@ def _felt(
 ) -> list[Felt]:
     """Predict all finalists in one sweep, each at its own load."""
     batch = [
-        min(setup.engine.seats, ledger.kv_cache_bytes / request_bytes(setup, share.held))
+        min(setup.engine.seats, fitting(setup, ledger, share))
         for (_, setup, ledger), share in zip(started, shares, strict=True)
     ]
     server = search.server(
-        np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp),
+        [one.found.entry for one, _, _ in started],
         np.array(batch, dtype=np.float64),
         np.array([float(setup.engine.max_num_batched_tokens) for _, setup, _ in started]),
+        np.array([ledger.kv_cache_bytes for _, _, ledger in started]),
     )
     load = np.array([share.load for share in shares])
     return felt_at(server, load, search.traffic, closed=search.closed)

@@ -36,11 +36,7 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
     """Return the candidates that keep the promise at no load, with the limit they miss."""
     lost = []
     for one in found:
-        server = search.server(
-            np.array([one.entry.index], dtype=np.intp),
-            np.array([one.max_batch]),
-            np.array([float(one.max_num_batched_tokens)]),
-        )
+        server = search.servers([one])
         load = np.array([max(one.entry.load, 1e-9) * _ALMOST_IDLE])
         load = np.maximum(load, 1.0) if search.closed else load
         burstiness = search.traffic.burstiness

@@ -63,11 +63,7 @@ def undominated(costs: Array, alike: Sequence[float]) -> list[int]:
 
 def _felt(search: Search, some: Sequence[Priced]) -> tuple[Array, Array]:
     """First token and gap at the promised percentiles, each at its own load. [ms] (row,)"""
-    server = search.server(
-        np.array([one.found.entry.index for one in some], dtype=np.intp),
-        np.array([one.found.max_batch for one in some]),
-        np.array([float(one.found.max_num_batched_tokens) for one in some]),
-    )
+    server = search.servers([one.found for one in some])
     load = np.array([search.share(one.replicas).load for one in some])
     burstiness, slo = search.traffic.burstiness, search.slo
     state = state_of(server, load, closed=search.closed, burstiness=burstiness)

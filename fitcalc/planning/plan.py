@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.asked import cards_to_try, check_limits, check_share, with_length
+from fitcalc.planning.asked import cards_to_try, check_limits, with_length
 from fitcalc.planning.candidates import Scope
 from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search
@@ -52,7 +53,6 @@ def plan(
     rates: Rates | str | Path | None = None,
     scaling: Scaling | None = None,
     pareto: bool = False,
-    sensitivity: float | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -88,8 +88,6 @@ def plan(
         scaling: Limits of the autoscaler.
         pareto: Also evaluate every candidate, for those that none beats in money, first token,
             gap and GPUs at once.
-        sensitivity: Also say what so much less and more of each part of the question does to the
-            choice, such as 0.2. [1]
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -100,7 +98,6 @@ def plan(
     promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
     check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
-    check_share(sensitivity)
     risks = risk or Risk()
     load = planned_load(traffic, rates, risks, headroom)
     buys = load.bought_as(buys)
@@ -123,19 +120,7 @@ def plan(
     scopes = [
         Scope(llm, cards, some, kvs, settings, max_gpus, varied) for some in (tried, more) if some
     ]
-    kept: list[Finalist] = []
-    search: Search | None = None
-    lost: list[RejectedChoice] = []
-    weights: tuple[WeightFormat, ...] = ()
-    for scope in scopes:
-        weights += scope.weights
-        search, kept, out = ranked(scope, load.planned, promise, limits)
-        lost += out
-        if kept and asking is not Verify.NO:
-            kept, missing = _confirmed(search, kept, limits, cheap=asking is Verify.CHEAP)
-            lost += missing
-        if kept:
-            break
+    search, kept, lost, weights = _searched(scopes, load.planned, promise, limits, asking)
     given = {"slo": slo, "gpus": gpus, "weight_formats": quantization, "headroom": headroom}
     question = PlanQuestion(
         model=llm.id,
@@ -167,16 +152,20 @@ def plan(
     if search is None or not kept:
         return made
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
-    update: dict[str, object] = {}
-    if pareto:
-        from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
+    if search.prefix_caching and traffic.hit_share:
+        from fitcalc.planning.features import prefix_caching  # noqa: PLC0415 - only where asked
 
-        update["pareto"] = front_of(search, limits)
-    if sensitivity is not None:
-        from fitcalc.planning.sensitivity import sensitivity_of  # noqa: PLC0415 - only where asked
+        cold = [
+            replace(one, engine=settings.replace(enable_prefix_caching=False)) for one in scopes
+        ]
+        _, plain, _, _ = _searched(cold, load.planned, promise, limits, asking)
+        beside = prefix_caching(kept[0], plain[0].choice if plain else None, promise)
+        made = made.model_copy(update={"features": (beside,)})
+    if not pareto:
+        return made
+    from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
 
-        update["sensitivity"] = sensitivity_of(scopes, load.planned, promise, limits, sensitivity)
-    return made.model_copy(update=update)
+    return made.model_copy(update={"pareto": front_of(search, limits)})
 
 
 class Verify(Enum):
@@ -185,6 +174,26 @@ class Verify(Enum):
     NO = False
     YES = True
     CHEAP = "cheap"
+
+
+def _searched(
+    scopes: Sequence[Scope], traffic: Traffic, promise: Slo, limits: Limits, asking: Verify
+) -> tuple[Search | None, list[Finalist], list[RejectedChoice], tuple[WeightFormat, ...]]:
+    """Search scopes until one serves: the last one's search, who is kept, who lost, all formats."""
+    kept: list[Finalist] = []
+    search: Search | None = None
+    lost: list[RejectedChoice] = []
+    weights: tuple[WeightFormat, ...] = ()
+    for scope in scopes:
+        weights += scope.weights
+        search, kept, out = ranked(scope, traffic, promise, limits)
+        lost += out
+        if kept and asking is not Verify.NO:
+            kept, missing = _confirmed(search, kept, limits, cheap=asking is Verify.CHEAP)
+            lost += missing
+        if kept:
+            break
+    return search, kept, lost, weights
 
 
 def _confirmed(

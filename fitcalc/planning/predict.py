@@ -110,7 +110,7 @@ def simulated_prediction(
             available=found.requests_per_s,
             reason=reason,
         )
-    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
+    shares = time_shares(step_of(setup), [found.steady_batch], share, [found.cached_share])[0]
     said = found.prediction(
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,

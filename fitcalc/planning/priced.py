@@ -118,11 +118,7 @@ def with_replicas(found: Found, replicas: int, sold: Market) -> Priced:
 
 def _keeps(search: Search, asked: Sequence[Priced]) -> NDArray[np.bool_]:
     """Whether each keeps the promise at its load. (row,)."""
-    server = search.server(
-        np.array([one.found.entry.index for one in asked], dtype=np.intp),
-        np.array([one.found.max_batch for one in asked]),
-        np.array([float(one.found.max_num_batched_tokens) for one in asked]),
-    )
+    server = search.servers([one.found for one in asked])
     load = np.array([search.share(one.replicas).load for one in asked])
     burstiness = search.traffic.burstiness
     state = state_of(server, load, closed=search.closed, burstiness=burstiness)

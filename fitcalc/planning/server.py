@@ -22,15 +22,20 @@ from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.build import calibrated, step_model
-from fitcalc.physics.kv_cache import kv_bytes_per_request, kv_layout
+from fitcalc.physics.kv_cache import KvLayout, kv_bytes_per_request, kv_layout
 from fitcalc.physics.launch import doubt_s
 from fitcalc.physics.memory import memory_ledger
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.bottleneck import bottleneck, request_shares, time_shares
+from fitcalc.planning.prefix_room import prefix_room, requests_held, shares_blocks
 from fitcalc.planning.setup import ModelName, Setup, set_up
 from fitcalc.queueing.predict import Felt, felt
+from fitcalc.queueing.prefixes import PrefixRoom
 from fitcalc.queueing.profile import Profile, profile
 from fitcalc.units import MILLI
+
+_ONE_REQUEST = 1e-6
+"""Where not even a millionth of a request fits, the cache is full. [1]"""
 
 
 def start(
@@ -85,20 +90,39 @@ def share_of_rank(setup: Setup, traffic: Traffic) -> Traffic:
 
 def request_bytes(setup: Setup, tokens: float) -> float:
     """KV bytes that a running request of so many tokens holds on one rank. [B]"""
-    layout = kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
-    return max(float(kv_bytes_per_request(layout, tokens)), 1.0)
+    return max(float(kv_bytes_per_request(layout_of(setup), tokens)), 1.0)
 
 
 def profile_of(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Profile:
     """Return the closed form's profile of one data-parallel rank."""
-    fitting = ledger.kv_cache_bytes / request_bytes(setup, traffic.held)
     return profile(
         step_of(setup),
         traffic,
-        np.array([min(float(setup.engine.seats), fitting)]),
+        np.array([min(float(setup.engine.seats), fitting(setup, ledger, traffic))]),
         np.array([float(setup.engine.max_num_batched_tokens)]),
         prefix_caching=setup.engine.enable_prefix_caching,
+        prefixes=prefixes_of(setup, ledger, traffic),
     )
+
+
+def prefixes_of(
+    setup: Setup, ledger: MemoryLedger, traffic: Traffic, rows: int = 1
+) -> PrefixRoom | None:
+    """Return a rank's room for prefixes as so many equal rows, where requests share any."""
+    if not shares_blocks(traffic, prefix_caching=setup.engine.enable_prefix_caching):
+        return None
+    return prefix_room(traffic, [layout_of(setup)] * rows, np.full(rows, ledger.kv_cache_bytes))
+
+
+def fitting(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> float:
+    """Requests that a rank's KV cache holds at once, on average. [1]"""
+    caching, room = setup.engine.enable_prefix_caching, np.array(ledger.kv_cache_bytes)
+    return float(requests_held(traffic, layout_of(setup), room, prefix_caching=caching))
+
+
+def layout_of(setup: Setup) -> KvLayout:
+    """Return the layout of a resolved configuration's KV cache."""
+    return kv_layout(setup.model, setup.engine, setup.kv, setup.gpu)
 
 
 def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Prediction | Rejection:
@@ -109,7 +133,7 @@ def closed_form(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> Predict
     if not found.stable:
         ranks = setup.engine.data_parallel_size
         return saturated(traffic.qps or 0.0, found.capacity * ranks)
-    shares = time_shares(step_of(setup), [found.steady_batch], share)[0]
+    shares = time_shares(step_of(setup), [found.steady_batch], share, [found.prefix_hit])[0]
     return prediction(setup, ledger, found, share, shares)
 
 
@@ -129,8 +153,8 @@ def prediction(
     """Dress what one data-parallel rank's users feel as the server's prediction."""
     ranks = setup.engine.data_parallel_size
     rate = found.requests_per_s * ranks
-    held = request_bytes(setup, traffic.held)
-    slots_bind = ledger.kv_cache_bytes / held >= setup.engine.seats
+    most = fitting(setup, ledger, traffic)
+    slots_bind = most >= setup.engine.seats
     return Prediction(
         stable=found.stable,
         ttft_ms=found.ttft,
@@ -144,12 +168,13 @@ def prediction(
         utilization=found.utilization,
         kv_cache_tokens=ledger.kv_cache_tokens * ranks,
         max_concurrency=ledger.max_concurrency * ranks,
-        kv_cache_usage=min(1.0, found.steady_batch * held / max(ledger.kv_cache_bytes, 1.0)),
+        kv_cache_usage=min(1.0, found.steady_batch / max(most, _ONE_REQUEST)),
         bottleneck=bottleneck(shares, found, slots_bind=slots_bind),
         shares=request_shares(shares, found, slots_bind=slots_bind),
         calibrated=calibrated(setup.gpu, setup.weight),
         method="closed_form",
         interval=interval_of(setup, found.ttft, found.tpot),
+        prefix_hit=found.prefix_hit,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,13 +39,13 @@ def serve(
     traffic = _traffic(load)
     return simulate_fleet(
         fleet,
-        trace,
+        _in_blocks(trace, traffic, fleet),
         concurrency=max_concurrency or (traffic.concurrency if traffic else None),
         paced=trace.span_s > 0,
         warmups=warmups,
         tokenized_in_turn=True,
         prefix_hit=traffic.prefix_hit if traffic else 0.0,
-        prefix_tokens=traffic.prefix_tokens if traffic else 0,
+        prefix_tokens=_shared_by_all(traffic),
         router=router,
         seed=seed,
         outages=outages,
@@ -61,14 +63,14 @@ def serve_apart(
     progress: Progress | None,
 ) -> Disaggregated:
     """Serve requests by a prefill pool and a decode pool."""
-    traffic = _traffic(load)
+    traffic, first = _traffic(load), replicas_of(fleet.prefill)
     return simulate_disaggregated(
-        replicas_of(fleet.prefill),
+        first,
         replicas_of(fleet.groups),
-        trace,
+        _in_blocks(trace, traffic, first),
         sending_s(fleet.prefill, fleet.groups, fleet.kv_link, trace.isl.astype(np.float64)),
         prefix_hit=traffic.prefix_hit if traffic else 0.0,
-        prefix_tokens=traffic.prefix_tokens if traffic else 0,
+        prefix_tokens=_shared_by_all(traffic),
         router=router,
         seed=seed,
         progress=progress,
@@ -80,6 +82,22 @@ def _traffic(load: Traffic | Trace | Mix) -> Traffic | None:
     if isinstance(load, Trace):
         return None
     return load.traffic if isinstance(load, Mix) else load
+
+
+def _shared_by_all(traffic: Traffic | None) -> int:
+    """Tokens that every prompt starts with; one prefix of several is looked up. [tokens]"""
+    return traffic.prefix_tokens if traffic and traffic.num_prefixes == 1 else 0
+
+
+def _in_blocks(trace: Trace, traffic: Traffic | None, fleet: Sequence[Replica]) -> Trace:
+    """Let the prefixes of a traffic end with a block: what is beyond is not cached."""
+    if traffic is None or traffic.num_prefixes == 1:
+        return trace
+    block = math.lcm(*{one.settings.block_size for one in fleet})
+    whole = traffic.prefix_tokens // block * block
+    if not whole:
+        return replace(trace, hash_ids=None)
+    return replace(trace, hash_block_tokens=whole)
 
 
 def with_pools(answer: Simulation, apart: Disaggregated, fleet: Started) -> Simulation:

@@ -115,11 +115,7 @@ def confidence(search: Search, one: Finalist) -> float:
     )
     found = one.priced.found
     count = len(_LEVELS)
-    server = search.server(
-        np.full(count, found.entry.index, dtype=np.intp),
-        np.full(count, found.max_batch),
-        np.full(count, float(found.max_num_batched_tokens)),
-    )
+    server = search.servers([found] * count)
     load = np.full(count, one.share.load) * (1.0 if search.closed else itl)
     burstiness = search.traffic.burstiness
     state = state_of(server, load, closed=search.closed, burstiness=burstiness)

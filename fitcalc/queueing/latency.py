@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -203,7 +202,7 @@ def _kinds(server: Profile, state: Steady) -> Iterator[tuple[Array, Array, Array
         now = np.minimum(weight * share, left) if count < _MOST_PROMPTS else left
         left = left - now
         # Prompts that differ in length spread their step evenly, with the same variance.
-        half = min(math.sqrt(3.0 * server.cv2_prefill / count), 1.0) * count * chunk
+        half = np.minimum(np.sqrt(3.0 * server.cv2_prefill / count), 1.0) * count * chunk
         yield low_edge + count * chunk - half, high_edge + count * chunk + half, now
 
 

@@ -12,6 +12,7 @@ from fitcalc.queueing.goodput import state_of
 from fitcalc.queueing.latency import latency
 from fitcalc.queueing.mixture import Gaps, Mixture
 from fitcalc.queueing.profile import Profile
+from fitcalc.queueing.steady import at
 from fitcalc.units import MILLI, Array
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99)
@@ -31,6 +32,7 @@ class Felt:
         waiting: Share of requests that wait for a slot or KV blocks. [1]
         queue_share: Share of the mean TTFT that is waiting. [1]
         place_share: Share of it that is waiting for a slot or KV blocks. [1]
+        prefix_hit: Share of prompt tokens that the prefix cache serves. [1]
     """
 
     stable: bool
@@ -45,6 +47,7 @@ class Felt:
     waiting: float
     queue_share: float
     place_share: float
+    prefix_hit: float
 
 
 def felt(server: Profile, traffic: Traffic) -> list[Felt]:
@@ -66,6 +69,7 @@ def felt_at(server: Profile, load: Array, traffic: Traffic, *, closed: bool) -> 
     itl, tpot = np.zeros_like(ttft), np.zeros_like(ttft)
     if server.decodes:
         itl, tpot = _columns(answer.gaps), _columns(answer.tpot)
+    hit = at(server, server.hit, state.batch)
     least = (answer.ttft.weight * answer.ttft.shift).sum(axis=1)
     return [
         Felt(
@@ -81,6 +85,7 @@ def felt_at(server: Profile, load: Array, traffic: Traffic, *, closed: bool) -> 
             waiting=float(state.waiting[i]),
             queue_share=float(1.0 - least[i] / answer.ttft.total_mean[i]),
             place_share=float(state.waiting[i] * state.slot_wait_s[i] / answer.ttft.total_mean[i]),
+            prefix_hit=float(hit[i]),
         )
         for i in range(len(load))
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fitcalc.physics.step import StepTimes
+from fitcalc.queueing.prefixes import PrefixRoom
 from fitcalc.units import Array, Values
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Profile:
         frontend_s: Time outside the engine before the first token. [s] (row,)
         ahead: Steps that are scheduled before the running one ends. [1] (row, node)
         decode_steps: Steps after the first token, osl - 1. [1]
-        cv2_prefill: Squared coefficient of variation of the prefill work. [1]
+        cv2_prefill: Squared coefficient of variation of the prefill work. [1], or (row, node)
         cv2_decode: The same of the output length. [1]
+        hit: Share of prompt tokens that the prefix cache serves. [1] (row, node)
     """
 
     nodes: Array
@@ -60,8 +62,9 @@ class Profile:
     frontend_s: Array
     ahead: Array
     decode_steps: float
-    cv2_prefill: float
+    cv2_prefill: Values
     cv2_decode: float
+    hit: Array
 
     @property
     def decodes(self) -> bool:
@@ -95,7 +98,7 @@ class Profile:
 
 def profile(
     step: StepTimes, traffic: Traffic, max_batch: Values, max_num_batched_tokens: Values, *,
-    prefix_caching: bool = True, nodes: Array = NODES,
+    prefix_caching: bool = True, nodes: Array = NODES, prefixes: PrefixRoom | None = None,
 ) -> Profile:  # fmt: skip
     """Evaluate servers at every batch size under a traffic's lengths.
 
@@ -106,20 +109,23 @@ def profile(
         max_num_batched_tokens: Token budget of a step, one a row. [tokens]
         prefix_caching: Whether the engine serves shared prefixes from its cache.
         nodes: Batch sizes to evaluate, from 0 up. [1]
+        prefixes: Room for shared prefixes; ``None`` = every prompt finds its own.
     """
     limit = np.atleast_1d(np.asarray(max_batch, dtype=np.float64))[:, None]
     budget = np.atleast_1d(np.asarray(max_num_batched_tokens, dtype=np.float64))[:, None]
     nodes = np.minimum(nodes[None, :], limit)
-    hit = traffic.hit_share if prefix_caching else 0.0
+    most = traffic.hit_share if prefix_caching else 0.0
+    found: Values = 1.0 if prefixes is None or not most else prefixes.found(nodes)
+    hit = most * found
     prompt = traffic.isl.mean * (1.0 - hit)
-    cached = traffic.isl.mean * hit
     decode_steps = max(traffic.osl.mean - 1.0, _NO_STEPS)
     context = nodes * traffic.held
     room = np.maximum(budget - nodes, 1.0)
     tokens = np.minimum(room, prompt * np.maximum(1.0, nodes / decode_steps))
     share = tokens / prompt
-    pairs = (
-        prompt * cached + prompt**2 * (1.0 + _cv2(traffic.isl.mean, traffic.isl.second_moment)) / 2
+    cv2 = _cv2(traffic.isl.mean, traffic.isl.second_moment)
+    pairs = found * _pairs(traffic.isl.mean, most, cv2) + (1.0 - found) * _pairs(
+        traffic.isl.mean, 0.0, cv2
     )
     decode = np.where(nodes > 0, step.step_s(nodes, context), 0.0)
     mixed: Array = np.asarray(
@@ -146,9 +152,23 @@ def profile(
         ),
         ahead=np.broadcast_to(np.asarray(step.ahead, dtype=np.float64), rows),
         decode_steps=decode_steps,
-        cv2_prefill=_cv2(traffic.isl.mean, traffic.isl.second_moment),
+        cv2_prefill=cv2 if prefixes is None else _cv2_found(found, most, cv2),
         cv2_decode=_cv2(traffic.osl.mean, traffic.osl.second_moment),
+        hit=np.broadcast_to(hit, rows),
     )
+
+
+def _pairs(isl: float, hit: float, cv2: float) -> float:
+    """Query-key pairs of a prompt of which a share is cached. [pairs]"""
+    prompt = isl * (1.0 - hit)
+    return prompt * isl * hit + prompt**2 * (1.0 + cv2) / 2.0
+
+
+def _cv2_found(found: Values, hit: float, cv2: float) -> Values:
+    """Squared variation of prefill work where a share of prompts finds its prefix. [1]"""
+    left = 1.0 - hit
+    mean = 1.0 - found * hit
+    return np.maximum((1.0 + cv2) * (found * left**2 + 1.0 - found) / mean**2 - 1.0, 0.0)
 
 
 def _cv2(mean: float, second_moment: float) -> float:

@@ -26,10 +26,17 @@ def prediction_view(found: Prediction, *, narrow: bool) -> Group:
             f"{number(found.requests_per_s)} req/s, {number(found.output_tokens_per_s)} output "
             f"tokens/s; {number(found.steady_batch)} requests running on average, "
             f"{100 * found.utilization:.0f} % busy, {100 * found.kv_cache_usage:.0f} % of the KV "
-            f"cache in use ({found.kv_cache_tokens:,.0f} tokens)."
+            f"cache in use ({found.kv_cache_tokens:,.0f} tokens)." + _hits(found)
         ),
         Text(f"How sure: {trust_words(found)}"),
     )
+
+
+def _hits(found: Prediction) -> str:
+    """Say how much the prefix cache serves, where it serves anything."""
+    if not found.prefix_hit:
+        return ""
+    return f" {100 * found.prefix_hit:.0f} % of prompt tokens come from the prefix cache."
 
 
 def configuration_view(

@@ -16,6 +16,7 @@ from fitcalc.report.day_view import (
     hour_columns,
     hour_rows,
 )
+from fitcalc.report.feature_view import feature_lines
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
 from fitcalc.report.plan_view import headline, nothing_words, reasons, runners_up
@@ -28,11 +29,8 @@ from fitcalc.report.reserves import (
 from fitcalc.report.verified import verified_words
 from fitcalc.report.why_view import (
     PARETO_COLUMNS,
-    SENSITIVITY_COLUMNS,
     pareto_rows,
     pareto_words,
-    sensitivity_rows,
-    sensitivity_words,
 )
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
@@ -65,14 +63,13 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
         yield "Over the day:\n\n" + "\n".join(f"- {line}" for line in day_lines(plan.day))
         yield markdown_table(FLEET_COLUMNS, fleet_rows(plan.day))
         yield markdown_table(hour_columns(plan.day), hour_rows(plan.day))
+    if plan.features:
+        yield "Features:\n\n" + "\n".join(f"- {line}" for line in feature_lines(plan.features))
     yield f"```sh\n{best.vllm_command}\n```"
     yield _alternatives(plan, best, top)
 
 
 def _why(plan: Plan) -> Iterable[str]:
-    if plan.sensitivity is not None:
-        yield markdown_table(SENSITIVITY_COLUMNS, sensitivity_rows(plan.sensitivity))
-        yield sensitivity_words(plan.sensitivity)
     if plan.pareto is not None:
         yield markdown_table(PARETO_COLUMNS, pareto_rows(plan.pareto))
         yield pareto_words(plan)

@@ -17,6 +17,7 @@ from fitcalc.report.day_view import (
     hour_columns,
     hour_rows,
 )
+from fitcalc.report.feature_view import feature_lines
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import (
     NARROW,
@@ -171,6 +172,7 @@ def _answer(plan: Plan, best: Choice, width: int) -> list[RenderableType]:
         Text("\nWhat it costs", style="bold"),
         *(_indented(line) for line in cost_lines(plan, best)),
         *_day(plan),
+        *_features(plan),
         Text(f"\nStart {start} with", style="bold"),
         Text(f"{command}\n", style="cyan", no_wrap=True, overflow="ignore"),
     ]
@@ -197,6 +199,12 @@ def _day(plan: Plan) -> list[RenderableType]:
             made.add_row(*row)
     lines = [_indented(line) for line in day_lines(plan.day)]
     return [Text("\nOver the day", style="bold"), *lines, fleets, hours]
+
+
+def _features(plan: Plan) -> list[RenderableType]:
+    """Lay out what each feature gains or loses."""
+    lines = [_indented(line) for line in feature_lines(plan.features)]
+    return [Text("\nFeatures", style="bold"), *lines] if lines else []
 
 
 def _alternatives(plan: Plan, best: Choice, width: int, top: int) -> list[RenderableType]:

@@ -121,6 +121,7 @@ class Simulation(Row):
             calibrated=calibrated,
             method="simulation",
             interval=interval,
+            prefix_hit=self.cached_share,
         )
 
 

@@ -39,13 +39,21 @@ def bench_words(deployment: Deployment) -> list[str]:
     traffic, slo = deployment.share, deployment.question.slo
     prefix = traffic.prefix_tokens or round(traffic.hit_share * traffic.isl.mean)
     ratios = {"input": _ratio(traffic.isl, prefix), "output": _ratio(traffic.osl, 0)}
+    several = traffic.num_prefixes > 1
+    kind = "prefix_repetition" if several else "random"
+    own, answer = (max(1, round(n)) for n in (traffic.isl.mean - prefix, traffic.osl.mean))
     words = ["vllm", "bench", "serve", "--base-url", f"http://localhost:{PORT}"]
-    words += ["--model", deployment.model, "--dataset-name", "random", "--ignore-eos"]
-    words += ["--random-input-len", str(max(1, round(traffic.isl.mean) - prefix))]
-    words += ["--random-output-len", str(max(1, round(traffic.osl.mean)))]
-    if prefix:
+    words += ["--model", deployment.model, "--dataset-name", kind, "--ignore-eos"]
+    if several:
+        words += ["--prefix-repetition-prefix-len", str(prefix)]
+        words += ["--prefix-repetition-num-prefixes", str(traffic.num_prefixes)]
+        words += ["--prefix-repetition-suffix-len", str(own)]
+        words += ["--prefix-repetition-output-len", str(answer)]
+    else:
+        words += ["--random-input-len", str(own), "--random-output-len", str(answer)]
+    if prefix and not several:
         words += ["--random-prefix-len", str(prefix)]
-    if any(ratios.values()):
+    if any(ratios.values()) and not several:
         words += ["--random-range-ratio", json.dumps(ratios)]
     count = traffic.num_requests or math.ceil(_BEYOND / (1.0 - slo.percentile / 100.0))
     if traffic.concurrency is not None:
@@ -73,7 +81,8 @@ def _ratio(lengths: Lengths, prefix: int) -> float:
 def _cautions(deployment: Deployment) -> Iterator[str]:
     traffic, engine = deployment.share, deployment.choice.engine
     for name, lengths in (("Prompts", traffic.isl), ("Outputs", traffic.osl)):
-        if lengths.kind in ("lognormal", "histogram"):
+        drawn = ("fixed",) if traffic.num_prefixes > 1 else ("fixed", "uniform")
+        if lengths.kind not in drawn:
             yield (
                 f"{name} are planned with {lengths.kind} lengths; the test has their mean alone, "
                 "so its tail is shorter. Use --dataset-name custom with your own requests"
