@@ -14,5 +14,10 @@ PAGES = (
     st.Page("views/tables.py", title="Tables"),
 )
 
+# What a visitor has picked; Streamlit's own white is too faint on the dark theme's blue.
+_PICKED = '[data-testid="stMultiSelect"] [data-tag]'
+_STYLE = f"<style>{_PICKED} {{color: inherit; background: none; border: 1px solid}}</style>"
+
 st.set_page_config(page_title="fitcalc", layout="wide")
+st.html(_STYLE)
 st.navigation(list(PAGES), position="top").run()

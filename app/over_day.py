@@ -39,7 +39,7 @@ def show_day(server: Server, profile: Profile, slo: Slo) -> None:
     else:
         _show(answer.found, profile)
         with st.expander("The same in Python"):
-            st.code(answer.python, language="python", wrap_lines=True)
+            st.code(answer.python, language=None, wrap_lines=True)
 
 
 def _show(found: Plan, profile: Profile) -> None:

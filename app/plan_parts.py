@@ -123,7 +123,7 @@ def show_start(plan: Plan, choice: Choice) -> list[Download]:
         able = [one.value for one in Target if one.value not in made.left_out]
         target = st.selectbox("For", able, key="as", bind="query-params")
         for name, text in manifests(plan, [target or able[0]], choice=choice).files.items():
-            st.code(text, language="yaml" if name.endswith("yaml") else "shell")
+            st.code(text, language=None)
             st.download_button(name, text, name, "text/plain", key=f"get-{name}", on_click="ignore")
         for name, why in made.left_out.items():
             st.caption(plain(f"Left out {name}: {why}."))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+
+_MARKS: Final = re.compile(r"[\\`*$\[\]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,12 @@ def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
     """Show the same question on the command line and in Python, and the files."""
     st.subheader("Take it along", anchor=False)
     shell, code = st.columns(2)
-    shell.caption("The same on the command line")
-    shell.code(line, language="shell", wrap_lines=True)
-    code.caption("The same in Python")
-    code.code(python, language="python", wrap_lines=True)
+    with shell:
+        st.caption("The same on the command line")
+        show_code(line)
+    with code:
+        st.caption("The same in Python")
+        show_code(python)
     with st.container(horizontal=True):
         for file in files:
             st.download_button(
@@ -73,6 +79,11 @@ def show_rows(frame: pd.DataFrame, name: str) -> None:
     )  # fmt: skip
 
 
+def show_code(text: str) -> None:
+    """Show code to copy; Streamlit's colours of its words are too faint to read."""
+    st.code(text, language=None, wrap_lines=True)
+
+
 def plain(text: str) -> str:
-    """Keep Markdown from reading a dollar sign as mathematics."""
-    return text.replace("$", r"\$")
+    """Keep Markdown from making mathematics, code, links or images of words, a visitor's too."""
+    return _MARKS.sub(r"\\\g<0>", text)

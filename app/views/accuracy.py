@@ -13,7 +13,7 @@ from fitcalc.catalog.accuracy import measured_runs, spread
 from fitcalc.catalog.efficiency import load_efficiency
 from fitcalc.catalog.gpu import load_gpus
 from fitcalc.errors import FitcalcError
-from share import show_chart
+from share import plain, show_chart
 
 _LINK: Final = "query-params"
 _ONE_DECIMAL: Final = {
@@ -34,7 +34,7 @@ def page() -> None:
     try:
         runs = measured_runs()
     except FitcalcError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     with st.sidebar:
         metric = st.radio(

@@ -30,7 +30,7 @@ from plan_charts import (
 )
 from plan_parts import show_day, show_money, show_nothing, show_reserves, show_start
 from question import answer
-from share import Download, plain, show_chart, show_rows, show_share
+from share import Download, plain, show_chart, show_code, show_rows, show_share
 from sidebar import ask
 
 _CHART = "chart-choices"
@@ -67,7 +67,7 @@ def show_answer(plan: Plan, best: Choice) -> None:
     """Show what to buy, how to start it, and why."""
     st.subheader(plain(headline(best)), anchor=False)
     show_figures(plan, best)
-    st.code(best.vllm_command, language="shell", wrap_lines=True)
+    show_code(best.vllm_command)
     st.markdown("\n".join(f"- {plain(line)}" for line in (*reasons(plan, best), *best.notes)))
 
 
@@ -150,7 +150,7 @@ def show_details(plan: Plan, best: Choice, choice: Choice) -> None:
         st.subheader(plain(headline(choice)), anchor=False)
         show_figures(plan, choice, best)
         st.caption("GPUs and cost stand against the answer above.")
-        st.code(choice.vllm_command, language="shell", wrap_lines=True)
+        show_code(choice.vllm_command)
         st.markdown("\n".join(f"- {plain(line)}" for line in choice.notes))
     users, memory, money = st.tabs(["What users feel", "Memory of each GPU", "What it costs"])
     with users:

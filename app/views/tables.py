@@ -14,6 +14,7 @@ from fitcalc.errors import FitcalcError
 from fitcalc.report.gpu_view import row_json as gpu_row
 from fitcalc.report.model_view import row_json as model_row
 from fitcalc.units import GIB, GIGA, KIB, TERA
+from share import plain
 
 _LINK: Final = "query-params"
 _TABLES: Final = ("GPUs", "Models", "Prices")
@@ -99,7 +100,7 @@ def page() -> None:
     try:
         frame = frames[table]()
     except FitcalcError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     if part:
         words = frame.iloc[:, :3].astype(str).agg(" ".join, axis=1)
