@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from by_hour import Profile
 from fitcalc import Mix, Trace, Traffic, TrafficClass
 from fitcalc.inputs.rates import Rates
-from upload import SUFFIXES, read_trace
+from upload import MOST_ROWS, SUFFIXES, read_trace
 
 _LINK: Final = "query-params"
 _STEADY, _FILE = "steady", "file"
@@ -25,6 +25,7 @@ _STEADY_COUNT: Final = 2000
 """Requests of a steady rate where nobody says how many. [1]"""
 _MOST: Final = 1_000_000
 """Requests that one visitor may simulate. [1]"""
+_KEPT: Final = "trace"
 _IMPORTS: Final = "from fitcalc import EngineArgs, Slo, "
 
 
@@ -92,10 +93,20 @@ def _uploaded() -> Load | None:
     skip_bad = st.checkbox("Pass over rows that make no sense", key="skip-bad", bind=_LINK)
     if file is None:
         return None
-    trace = read_trace(file.name, file.getvalue(), skip_bad=skip_bad)
-    if len(trace) > _MOST:
-        trace = trace.part(np.arange(_MOST))
-        st.caption(f"The first {_MOST:,} requests are simulated.")
+    trace = _read(file, skip_bad=skip_bad)
+    if len(trace) + trace.skipped >= MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} rows are read; the commands below read all.")
     flags = (("trace", file.name), *((("skip-bad", ""),) if skip_bad else ()))
     python = f"Trace.read({file.name!r}, skip_bad={skip_bad})"
     return Load(trace, flags, _IMPORTS + "Trace, simulate", python, len(trace))
+
+
+def _read(file: UploadedFile, *, skip_bad: bool) -> Trace:
+    """Read a file once, and keep it for its visitor alone."""
+    kept, own = st.session_state.get(_KEPT, ("", None)), f"{file.file_id} {skip_bad}"
+    if kept[0] == own and isinstance(kept[1], Trace):
+        return kept[1]
+    with st.spinner("Reading"):
+        trace = read_trace(file.name, file.getvalue(), skip_bad=skip_bad)
+    st.session_state[_KEPT] = (own, trace)
+    return trace

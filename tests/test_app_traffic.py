@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +14,8 @@ pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
 
 from streamlit.testing.v1 import AppTest
 
+import load
+import upload
 from fitcalc import Simulation
 from fitcalc.cli.main import run
 from fitcalc.errors import InvalidValue
@@ -107,12 +110,45 @@ def test_an_uploaded_file_is_read() -> None:
         assert read_trace(name, data, skip_bad=False).isl.tolist() == [100, 200]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_small_file_of_many_rows_is_read_so_far(
+    end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "MOST_ROWS", 100)
+    head = TRACE.splitlines()[0] + end
+    assert (
+        len(read_trace("a.csv.gz", gzip.compress(head + (b"1,10,5" + end) * 1000), skip_bad=False))
+        == 100
+    )
+
+
+def test_a_file_is_read_once_and_a_visitor_is_told_what_is_wrong_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Mock(side_effect=read_trace)
+    monkeypatch.setattr(load, "read_trace", read)
+    app = opened(source="file")
+    app.file_uploader[0].set_value(("a.csv", TRACE, "text/csv")).run()
+    assert not app.exception
+    assert app.metric
+    app.number_input(key="replicas").set_value(2).run()
+    assert app.metric
+    assert read.call_count == 1
+    app.file_uploader[0].set_value(("a.csv", b"\x00\xff", "text/csv")).run()
+    assert not app.exception
+    assert "it is not text" in app.error[0].value
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
         ("a.exe", TRACE, "give a file that ends in"),
         ("a.csv", b"\x00\xff\xfe" * 100, "trace"),
         ("a.csv", b"", "trace"),
+        ("a.csv", gzip.compress(TRACE), "it is not text"),
+        ("a.csv", TRACE.splitlines()[0] + b"\n0," + b"9" * 5000 + b",1\n", "input_tokens"),
+        ("a.jsonl", b"[" * 200_000, "one JSON object"),
+        ("a.csv.gz", b"PK\x03\x04" * 99, "pack the file anew"),
         ("a.csv", b"x" * (21 << 20), "at most 20 MiB"),
         ("a.csv.gz", gzip.compress(TRACE)[:-9], "pack the file anew"),
         ("a.csv.gz", gzip.compress(b"0" * (101 << 20)), "at most 100 MiB of text"),
