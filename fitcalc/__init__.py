@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fitcalc.planning.simulated import simulate
     from fitcalc.planning.sweep import sweep
     from fitcalc.planning.swept import Sweep, SweepRow
-    from fitcalc.planning.why import ParetoPoint
+    from fitcalc.planning.why import ParetoPoint, Sensitivity
     from fitcalc.report.deploy.targets import Manifests, Target, manifests
     from fitcalc.simulation.report import Simulation
 
@@ -63,6 +63,7 @@ __all__ = [
     "Rejection",
     "Risk",
     "Scaling",
+    "Sensitivity",
     "Servers",
     "Simulation",
     "Slo",
@@ -112,7 +113,7 @@ _HOMES = {
     "planning.sweep": ("sweep",),
     "planning.swept": ("Sweep", "SweepRow"),
     "report.deploy.targets": ("Manifests", "Target", "manifests"),
-    "planning.why": ("ParetoPoint",),
+    "planning.why": ("ParetoPoint", "Sensitivity"),
     "simulation.report": ("Simulation",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

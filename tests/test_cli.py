@@ -482,3 +482,16 @@ def test_the_pareto_front_is_told_in_every_format(capsys: pytest.CaptureFixture[
         for point in front:
             assert f"${point['usd_per_hour']:,.2f}" in out
         assert "fewest servers that keep the promise" in out
+
+
+def test_sensitivity_is_told_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = (*ASK, *ON_H100, "--sensitivity")
+    code, out, _ = answer(capsys, *asked, "--json")
+    found = json.loads(out)["sensitivity"]
+    assert code == 0
+    assert found["share"] == 0.2
+    for shown in ((), ("--markdown",)):
+        _, out, _ = answer(capsys, *asked, *shown)
+        for words in ("input length", "output length", "rate", "efficiency", "GPU's price"):
+            assert words in out
+        assert f"{found['base']['gpu_count']} GPU" in out

@@ -7,7 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fitcalc plan --model 70b --ctx 8k --qps 20/s",
         "fitcalc plan --model qwen3-32b --isl 2k --osl 300 --qps 1M/day --budget 50",
         "fitcalc plan --model 70b --ctx 8k --qps 20 --gpu h100 --ttft 800ms --itl 40",
-        "fitcalc plan --model 70b --ctx 8k --qps 20 --pareto",
+        "fitcalc plan --model 70b --ctx 8k --qps 20 --sensitivity --pareto",
     ),
     "fit": (
         "fitcalc fit --model qwen3-32b --gpu 4090 --quantization awq --max-model-len 8k",

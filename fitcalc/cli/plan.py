@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LIMITS, _SERVER = "Limits", "vLLM's settings"
 _SHOWN = 5
+_SHARE = 0.2
+"""How far ``--sensitivity`` moves each part of the question. [1]"""
 
 
 @takes(profile=read_profile, slo=opt.read_slo, buying=read_buying, risk=read_risk)
@@ -94,6 +96,14 @@ def plan(
             rich_help_panel="Answer",
         ),
     ] = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Show what 20 % less and more of each part of the question does to the choice.",
+            rich_help_panel="Answer",
+        ),
+    ] = False,
     pareto: Annotated[
         bool,
         typer.Option(
@@ -136,6 +146,7 @@ def plan(
         rates=profile.rates,
         scaling=profile.scaling,
         pareto=pareto,
+        sensitivity=_SHARE if sensitivity else None,
     )
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)

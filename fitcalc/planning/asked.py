@@ -13,6 +13,7 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.market import Market
 
 _MOST_HEADROOM = 0.9
+_MOST_SHARE = 0.9
 
 
 def check_limits(
@@ -33,6 +34,12 @@ def check_limits(
         raise InvalidValue("min_quality", min_quality, "give a share such as 0.99 or 99%")
     if top < 1:
         raise InvalidValue("top", top, "give at least 1")
+
+
+def check_share(share: float | None) -> None:
+    """Refuse a sensitivity that makes no sense."""
+    if share is not None and not 0 < share <= _MOST_SHARE:
+        raise InvalidValue("sensitivity", share, f"give a share above 0, up to {_MOST_SHARE}")
 
 
 def cards_to_try(

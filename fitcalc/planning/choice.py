@@ -12,7 +12,7 @@ from fitcalc.planning.daily import Day
 from fitcalc.planning.feature import Feature
 from fitcalc.planning.judged import Quality
 from fitcalc.planning.reserves import Margins
-from fitcalc.planning.why import ParetoPoint
+from fitcalc.planning.why import ParetoPoint, Sensitivity
 
 
 class PlanQuestion(Row):
@@ -216,8 +216,8 @@ class Plan(Row):
     a plan without a best choice is falsy. ``hosted`` is the same traffic at hosts of the model;
     ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
     scaling by the hour costs, where rates were given; ``pareto`` what no other deployment
-    beats, where it was asked for; ``features`` each feature that was asked about, beside the
-    plan without it.
+    beats and ``sensitivity`` what the choice depends on, where they were asked for; ``features``
+    each feature that was asked about, beside the plan without it.
     """
 
     question: PlanQuestion
@@ -229,6 +229,7 @@ class Plan(Row):
     margins: Margins | None = None
     day: Day | None = None
     pareto: tuple[ParetoPoint, ...] | None = None
+    sensitivity: Sensitivity | None = None
     features: tuple[Feature, ...] = ()
 
     def __bool__(self) -> bool:

@@ -18,6 +18,7 @@ from fitcalc.answers import Limit, Rejection
 from fitcalc.catalog.model import LlmModel
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
+from fitcalc.physics.scaled import with_efficiency
 from fitcalc.physics.stacked import gather, take
 from fitcalc.physics.step import StepModel
 from fitcalc.planning.candidates import Block
@@ -89,7 +90,8 @@ class Found:
 class Search:
     """What every candidate of one question shares.
 
-    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost. [1]
+    ``mean_share`` is the day's mean rate over the traffic's; ``spare`` servers may be lost;
+    ``efficiency`` is the kernels' share of their peaks over the fitted one. [1]
     """
 
     model: LlmModel
@@ -99,6 +101,7 @@ class Search:
     prefix_caching: bool
     mean_share: float = 1.0
     spare: int = 0
+    efficiency: float = 1.0
 
     @property
     def closed(self) -> bool:
@@ -122,7 +125,7 @@ class Search:
         shared = shares_blocks(self.traffic, prefix_caching=self.prefix_caching)
         layouts = [entry.block.layout for entry in some] if shared else []
         return profile(
-            take(stack_of(self.blocks), index),
+            take(stack_of(self.blocks, self.efficiency), index),
             self.traffic,
             np.maximum(batch, 1.0),
             tokens,
@@ -147,9 +150,10 @@ class Search:
 
 
 @lru_cache(maxsize=16)
-def stack_of(blocks: tuple[Block, ...]) -> StepModel:
+def stack_of(blocks: tuple[Block, ...], efficiency: float) -> StepModel:
     """Return the step times of all candidates in one stack, block by block."""
-    return gather([(block.step, len(block.gpus)) for block in blocks])
+    stack = gather([(block.step, len(block.gpus)) for block in blocks])
+    return with_efficiency(stack, efficiency)
 
 
 def entries(search: Search) -> list[Entry]:
@@ -159,7 +163,7 @@ def entries(search: Search) -> list[Entry]:
     held = [search.held(block, block.kv_bytes[:, 0, 0]) for block in search.blocks]
     count = sum(len(block.gpus) for block in search.blocks)
     server = profile(
-        stack_of(search.blocks),
+        stack_of(search.blocks, search.efficiency),
         search.traffic,
         np.clip(
             np.concatenate(held), 1.0, _seats(search.blocks[0], np.array(search.tried.slots))[-1]

@@ -59,7 +59,7 @@ def finalists(search: Search, kept: Sequence[Priced]) -> list[Finalist]:
     shares = [search.share(one.replicas) for one, _, _ in started]
     felts = _felt(search, started, shares)
     index = np.array([one.found.entry.index for one, _, _ in started], dtype=np.intp)
-    step = take(stack_of(search.blocks), index)
+    step = take(stack_of(search.blocks, search.efficiency), index)
     times = time_shares(
         step,
         [felt.steady_batch for felt in felts],

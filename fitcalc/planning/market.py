@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from fitcalc.answers import Terms
@@ -33,6 +33,18 @@ class Market:
     def of(self, gpu: str) -> tuple[Offer, ...]:
         """Return the offers of a GPU type, by table id."""
         return self.by_gpu.get(gpu, ())
+
+    def with_price(self, gpu: str, factor: float) -> Market:
+        """Return the same with the prices of one GPU type scaled. [1]"""
+        offers = tuple(
+            replace(
+                offer,
+                usd_per_hour=offer.usd_per_hour * factor,
+                usd_per_gpu_hour=offer.usd_per_gpu_hour * factor,
+            )
+            for offer in self.of(gpu)
+        )
+        return replace(self, by_gpu={**self.by_gpu, gpu: offers})
 
 
 def market(buying: Buying) -> Market:

@@ -17,7 +17,7 @@ from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.asked import cards_to_try, check_limits, with_length
+from fitcalc.planning.asked import cards_to_try, check_limits, check_share, with_length
 from fitcalc.planning.candidates import Scope
 from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search
@@ -53,6 +53,7 @@ def plan(
     rates: Rates | str | Path | None = None,
     scaling: Scaling | None = None,
     pareto: bool = False,
+    sensitivity: float | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -88,6 +89,8 @@ def plan(
         scaling: Limits of the autoscaler.
         pareto: Also evaluate every candidate, for those that none beats in money, first token,
             gap and GPUs at once.
+        sensitivity: Also say what so much less and more of each part of the question does to the
+            choice, such as 0.2. [1]
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -98,6 +101,7 @@ def plan(
     promise, settings, buys = slo or Slo(), engine or EngineArgs(), buying or Buying()
     llm = load_model(model)
     check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
+    check_share(sensitivity)
     risks = risk or Risk()
     load = planned_load(traffic, rates, risks, headroom)
     buys = load.bought_as(buys)
@@ -152,6 +156,7 @@ def plan(
     if search is None or not kept:
         return made
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
+    update: dict[str, object] = {}
     if search.prefix_caching and traffic.hit_share:
         from fitcalc.planning.features import prefix_caching  # noqa: PLC0415 - only where asked
 
@@ -159,13 +164,16 @@ def plan(
             replace(one, engine=settings.replace(enable_prefix_caching=False)) for one in scopes
         ]
         _, plain, _, _ = _searched(cold, load.planned, promise, limits, asking)
-        beside = prefix_caching(kept[0], plain[0].choice if plain else None, promise)
-        made = made.model_copy(update={"features": (beside,)})
-    if not pareto:
-        return made
-    from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
+        update["features"] = (prefix_caching(kept[0], plain[0].choice if plain else None, promise),)
+    if pareto:
+        from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
 
-    return made.model_copy(update={"pareto": front_of(search, limits)})
+        update["pareto"] = front_of(search, limits)
+    if sensitivity is not None:
+        from fitcalc.planning.sensitivity import sensitivity_of  # noqa: PLC0415 - only where asked
+
+        update["sensitivity"] = sensitivity_of(scopes, load.planned, promise, limits, sensitivity)
+    return made.model_copy(update=update)
 
 
 class Verify(Enum):

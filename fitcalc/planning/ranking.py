@@ -42,6 +42,7 @@ class Limits:
     headroom: float
     top: int
     risk: Risk
+    efficiency: float = 1.0
 
 
 def search_of(scope: Scope, traffic: Traffic, promise: Slo, limits: Limits) -> Search:
@@ -55,6 +56,7 @@ def search_of(scope: Scope, traffic: Traffic, promise: Slo, limits: Limits) -> S
         scope.engine.enable_prefix_caching is not False,
         limits.mean_share,
         limits.risk.spare,
+        limits.efficiency,
     )
 
 

@@ -29,8 +29,11 @@ from fitcalc.report.reserves import (
 from fitcalc.report.verified import verified_words
 from fitcalc.report.why_view import (
     PARETO_COLUMNS,
+    SENSITIVITY_COLUMNS,
     pareto_rows,
     pareto_words,
+    sensitivity_rows,
+    sensitivity_words,
 )
 from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseconds, usd
 
@@ -70,6 +73,9 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
 
 
 def _why(plan: Plan) -> Iterable[str]:
+    if plan.sensitivity is not None:
+        yield markdown_table(SENSITIVITY_COLUMNS, sensitivity_rows(plan.sensitivity))
+        yield sensitivity_words(plan.sensitivity)
     if plan.pareto is not None:
         yield markdown_table(PARETO_COLUMNS, pareto_rows(plan.pareto))
         yield pareto_words(plan)
