@@ -135,8 +135,11 @@ def choices_chart(plan: Plan, frame: pd.DataFrame, limit: Limit) -> alt.LayerCha
         ]
     ends, first = base.transform_filter("datum.end"), f"datum['USD/h'] == {frame['USD/h'].min()}"
     names = [
-        ends.transform_filter(where).mark_text(dy=dy, color=GREY).encode(x, y, text=f"{CHOICE}:N")
-        for where, dy in ((first, -16), (f"!({first})", 16))
+        some.encode(x, y, text=f"{CHOICE}:N")
+        for some in (
+            ends.transform_filter(first).mark_text(align="left", dx=-5, dy=-14, color=GREY),
+            ends.transform_filter(f"!({first})").mark_text(dy=16, color=GREY),
+        )
     ]
     return alt.layer(*layers, *names, points).properties(height=_HEIGHT)
 

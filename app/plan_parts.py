@@ -16,10 +16,13 @@ from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.day_view import FLEET_COLUMNS, day_lines, fleet_rows
 from fitcalc.report.plan_view import nothing_words
 from fitcalc.report.reserves import REASON_COLUMNS, margin_lines, reason_rows
+from limits import folded
 from money_charts import hosted_frame, hours_chart, hours_frame
 from share import Download, plain, show_chart, show_rows, zipped
 
 _NEAREST = 3
+_SHORT, _HIGH_PX = 20, 420
+"""Lines of a file that is shown whole, and the height of a longer one."""
 _MONEY = {
     "USD an hour": st.column_config.NumberColumn(format="dollar"),
     "of the servers' cost (%)": st.column_config.NumberColumn(format="%.0f"),
@@ -119,11 +122,12 @@ def _value(value: float | str) -> str:
 def show_start(plan: Plan, choice: Choice) -> list[Download]:
     """Show the files that start a choice on one target; return them all to take along."""
     made = manifests(plan, choice=choice)
-    with st.expander("Files that start it: vLLM, Compose, Kubernetes, KServe, SkyPilot"):
+    with folded("Files that start it: vLLM, Compose, Kubernetes, KServe, SkyPilot", "as"):
         able = [one.value for one in Target if one.value not in made.left_out]
         target = st.selectbox("For", able, key="as", bind="query-params")
         for name, text in manifests(plan, [target or able[0]], choice=choice).files.items():
-            st.code(text, language=None)
+            high = _HIGH_PX if text.count("\n") > _SHORT else None
+            st.code(text, language=None, height=high or "content")
             st.download_button(name, text, name, "text/plain", key=f"get-{name}", on_click="ignore")
         for name, why in made.left_out.items():
             st.caption(plain(f"Left out {name}: {why}."))

@@ -15,7 +15,7 @@ from fitcalc.report.parts import capacity_words, trust_words
 from fitcalc.report.plan_view import headline, reasons
 from fitcalc.report.reserves import confidence_words
 from fitcalc.report.verified import verified_words
-from fitcalc.report.words import milliseconds, usd
+from fitcalc.report.words import milliseconds, sentence, usd
 from plan_charts import (
     CHOICE,
     LATENCIES,
@@ -68,7 +68,8 @@ def show_answer(plan: Plan, best: Choice) -> None:
     st.subheader(plain(headline(best)), anchor=False)
     show_figures(plan, best)
     show_code(best.vllm_command)
-    st.markdown("\n".join(f"- {plain(line)}" for line in (*reasons(plan, best), *best.notes)))
+    lines = (*reasons(plan, best), *map(sentence, best.notes))
+    st.markdown("\n".join(f"- {plain(line)}" for line in lines))
 
 
 def show_figures(plan: Plan, choice: Choice, best: Choice | None = None) -> None:
@@ -151,7 +152,7 @@ def show_details(plan: Plan, best: Choice, choice: Choice) -> None:
         show_figures(plan, choice, best)
         st.caption("GPUs and cost stand against the answer above.")
         show_code(choice.vllm_command)
-        st.markdown("\n".join(f"- {plain(line)}" for line in choice.notes))
+        st.markdown("\n".join(f"- {plain(line)}" for line in map(sentence, choice.notes)))
     users, memory, money = st.tabs(["What users feel", "Memory of each GPU", "What it costs"])
     with users:
         st.dataframe(latency_frame(choice.prediction, plan.question.slo), hide_index=True)
