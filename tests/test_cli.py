@@ -91,13 +91,28 @@ def test_a_plan_follows_the_day(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_nothing_fits_is_exit_1_with_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = answer(capsys, *ASK, "--max-gpus", "1")
+    code, out, _ = answer(capsys, *ASK, "--max-gpus", "1", "--no-relax")
     assert code == 1
     assert out.startswith("Nothing fits. Closest: ")
-    code, out, _ = answer(capsys, *ASK, "--max-gpus", "1", "--json")
+    code, out, _ = answer(capsys, *ASK, "--max-gpus", "1", "--no-relax", "--json")
     plan = json.loads(out)
     assert (code, plan["best"]) == (1, None)
     assert plan["closest"]["needed"] != plan["closest"]["available"]
+
+
+def test_where_nothing_fits_a_plan_says_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*ASK, *ON_H100, "--budget", "30"]
+    code, out, _ = answer(capsys, *words)
+    assert code == 1
+    assert "What would pass:" in out
+    assert "--budget 30 -> " in out
+    code, out, _ = answer(capsys, *words, "--json")
+    changes = [one["changes"][0] for one in json.loads(out)["relaxations"]]
+    needed = {one["field"]: one["needed"] for one in changes}
+    assert {"plan.budget_usd_per_hour", "traffic.qps"} <= set(needed)
+    assert answer(capsys, *words[:-1], f"{needed['plan.budget_usd_per_hour']}")[0] == 0
+    code, out, _ = answer(capsys, *words, "--markdown", "--no-relax")
+    assert (code, "What would pass" in out) == (1, False)
 
 
 def test_fit_fills_the_card(capsys: pytest.CaptureFixture[str]) -> None:

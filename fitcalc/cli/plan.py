@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from fitcalc.cli.groups import takes
 from fitcalc.cli.risk import Profile, read_profile, read_risk
 from fitcalc.inputs.buying import Buying
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
 from fitcalc.units import parse_share
@@ -112,6 +114,14 @@ def plan(
             rich_help_panel="Answer",
         ),
     ] = False,
+    relax: Annotated[
+        bool,
+        typer.Option(
+            "--relax/--no-relax",
+            help="Where nothing fits, look for the least change that would.",
+            rich_help_panel="Answer",
+        ),
+    ] = True,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
 ) -> int:
@@ -128,10 +138,9 @@ def plan(
         "version": vllm_version,
     }
     engine = EngineArgs(max_model_len=load.length.longest, **opt.known(server))
-    answer = make_plan(
+    ask = partial(
+        make_plan,
         model,
-        load.traffic,
-        slo,
         gpus=opt.names(gpu) or None,
         exclude_gpus=opt.names(exclude_gpu),
         quantization=opt.names(quantization) or None,
@@ -141,13 +150,29 @@ def plan(
         min_quality=None if min_quality is None else parse_share(min_quality, "min_quality"),
         headroom=headroom,
         engine=engine,
-        verify=Verify.CHEAP if verify is None else verify,
         risk=risk,
         rates=profile.rates,
         scaling=profile.scaling,
+    )
+    answer = ask(
+        load.traffic,
+        slo,
+        verify=Verify.CHEAP if verify is None else verify,
         pareto=pareto,
         sensitivity=_SHARE if sensitivity else None,
     )
+    if relax and not answer:
+        from fitcalc.cli.relaxed import with_relaxations
+
+        limits = PlanLimits(
+            gpus=opt.names(gpu) or None,
+            exclude_gpus=opt.names(exclude_gpu),
+            quantization=opt.names(quantization) or None,
+            max_gpus=max_gpus,
+            budget_usd_per_hour=budget,
+            cloud=buying.cloud,
+        )
+        answer = with_relaxations(answer, ask, limits, buying)
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)
     return ANSWERED if answer else NOTHING_FITS

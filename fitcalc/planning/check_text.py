@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fitcalc.answers import Limit, Prediction
 from fitcalc.inputs.scenario_file import ONLY
@@ -83,9 +83,12 @@ def miss_words(one: RejectedChoice) -> str:
     return f"{one.gpu} TP{one.tensor_parallel_size} {one.weight_format}: {one.reason}"
 
 
-def relaxation_words(one: Relaxation) -> str:
-    """Say what would have to change, and what that would cost."""
-    changes = " and ".join(f"{c.field} {_cell(c.asked)} -> {_cell(c.needed)}" for c in one.changes)
+def relaxation_words(one: Relaxation, named: Mapping[str, str] | None = None) -> str:
+    """Say what would have to change, and what that would cost; ``named`` = names of fields."""
+    known = named or {}
+    changes = " and ".join(
+        f"{known.get(c.field, c.field)} {_cell(c.asked)} -> {_cell(c.needed)}" for c in one.changes
+    )
     money = "" if one.usd_per_hour is None else f", {one.usd_per_hour:,.2f} USD/h"
     return f"{changes} ({one.serves}{money})"
 

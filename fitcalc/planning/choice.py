@@ -11,6 +11,7 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.daily import Day
 from fitcalc.planning.feature import Feature
 from fitcalc.planning.judged import Quality
+from fitcalc.planning.relaxation import Relaxation
 from fitcalc.planning.reserves import Margins
 from fitcalc.planning.why import ParetoPoint, Sensitivity
 
@@ -217,7 +218,8 @@ class Plan(Row):
     ``margins`` say which reason adds how many servers, where risks were named; ``day`` what
     scaling by the hour costs, where rates were given; ``pareto`` what no other deployment
     beats and ``sensitivity`` what the choice depends on, where they were asked for; ``features``
-    each feature that was asked about, beside the plan without it.
+    each feature that was asked about, beside the plan without it; ``relaxations`` what would pass,
+    where nothing does and it was looked for.
     """
 
     question: PlanQuestion
@@ -231,6 +233,7 @@ class Plan(Row):
     pareto: tuple[ParetoPoint, ...] | None = None
     sensitivity: Sensitivity | None = None
     features: tuple[Feature, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything serves the traffic."""

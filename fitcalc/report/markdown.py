@@ -19,7 +19,7 @@ from fitcalc.report.day_view import (
 from fitcalc.report.feature_view import feature_lines
 from fitcalc.report.lost import case_words, lost_groups
 from fitcalc.report.parts import capacity_words, ledger_rows, trust_words
-from fitcalc.report.plan_view import headline, nothing_words, reasons, runners_up
+from fitcalc.report.plan_view import headline, nothing_words, passing_words, reasons, runners_up
 from fitcalc.report.reserves import (
     REASON_COLUMNS,
     confidence_words,
@@ -41,9 +41,15 @@ from fitcalc.report.words import LIMIT, amount, gib, gpu_name, layout, milliseco
 def plan_markdown(plan: Plan, note: str = "", top: int = 10) -> str:
     """Return a plan as Markdown, the answer first."""
     best = plan.best
-    parts = [f"**{nothing_words(plan)}**"] if best is None else [*_answer(plan, best, top)]
+    parts = [*_nothing(plan)] if best is None else [*_answer(plan, best, top)]
     parts += [*_why(plan), _lost(plan), assumed_words(plan, note)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _nothing(plan: Plan) -> Iterable[str]:
+    yield f"**{nothing_words(plan)}**"
+    if lines := passing_words(plan):
+        yield "What would pass:\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:

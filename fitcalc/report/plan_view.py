@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from fitcalc.answers import Limit
+from fitcalc.planning.check_text import relaxation_words
 from fitcalc.planning.choice import Choice, Plan
 from fitcalc.report.assumed import assumed_words
 from fitcalc.report.cost_view import cost_lines
@@ -39,6 +40,7 @@ from fitcalc.report.words import (
     BINDS,
     BOTTLENECK,
     LIMIT,
+    OPTION,
     amount,
     count,
     gpu_name,
@@ -50,6 +52,8 @@ from fitcalc.report.words import (
     usd,
 )
 
+_CHANGES = 3
+"""Changes that are shown where nothing fits. [1]"""
 _WIDE = 104
 """Columns from which the runners-up show their latencies too. [characters]"""
 
@@ -61,7 +65,7 @@ def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Gro
     """Lay out a plan, the answer first; ``top`` alternatives get a line of their own."""
     parts: list[RenderableType] = []
     if plan.best is None:
-        parts += [Text(nothing_words(plan), style="bold red")]
+        parts += [Text(nothing_words(plan), style="bold red"), *_passing(plan)]
     else:
         parts += _answer(plan, plan.best, width)
         parts += _alternatives(plan, plan.best, width, top)
@@ -109,6 +113,17 @@ def nothing_words(plan: Plan) -> str:
         f"{lost.weight_format}: {LIMIT[lost.limit]}, needs {amount(lost.limit, lost.needed)}, "
         f"has {amount(lost.limit, lost.available)}. {sentence(lost.reason)}"
     )
+
+
+def passing_words(plan: Plan) -> tuple[str, ...]:
+    """Say what would pass, in the words of the options."""
+    return tuple(relaxation_words(one, OPTION) for one in plan.relaxations[:_CHANGES])
+
+
+def _passing(plan: Plan) -> list[RenderableType]:
+    lines = passing_words(plan)
+    rows = [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
+    return [Text("What would pass:", style="bold"), *rows, Text("")] if lines else []
 
 
 def _against(plan: Plan, best: Choice) -> str:

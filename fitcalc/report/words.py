@@ -177,3 +177,19 @@ def count(items: int, noun: str) -> str:
         ('1 server', '1,200 servers')
     """
     return f"{items:,} {noun}{'' if items == 1 else 's'}"
+
+
+OPTION = {
+    "slo.ttft_ms": "--ttft",
+    "slo.itl_ms": "--itl",
+    "slo.e2e_ms": "--e2e",
+    "plan.budget_usd_per_hour": "--budget",
+    "plan.max_gpus": "--max-gpus",
+    "plan.gpus": "--gpu",
+    "plan.exclude_gpus": "--exclude-gpu",
+    "plan.quantization": "--quantization",
+    "plan.cloud": "--cloud",
+    "traffic.qps": "--qps",
+    "traffic.concurrency": "--concurrency",
+}
+"""The option of ``fitcalc plan`` that sets a field of a scenario file."""

@@ -108,6 +108,33 @@ def test_a_latency_nobody_keeps_is_relaxed(tmp_path: Path) -> None:
     assert check(read_scenario(written(tmp_path, with_change(text, first)))).ok
 
 
+def test_only_what_must_give_is_relaxed_together(tmp_path: Path) -> None:
+    """Neither alone is enough; the first token need not wait longer, so it is not asked to."""
+    text = PLANNED.format(limits="budget_usd_per_hour = 1\n[slo]\nitl_ms = 1\nttft_ms = 2000")
+    (together,) = relaxed(written(tmp_path, text)).relaxations
+    names = [change.field for change in together.changes]
+    assert names == ["plan.budget_usd_per_hour", "slo.itl_ms"]
+    assert check(read_scenario(written(tmp_path, with_change(text, together)))).ok
+    for part in range(2):
+        kept = together.model_copy(update={"changes": (together.changes[part],)})
+        assert not check(read_scenario(written(tmp_path, with_change(text, kept)))).ok
+
+
+def test_a_much_cheaper_change_is_offered_beside_the_least(tmp_path: Path) -> None:
+    text = PLANNED.format(limits="[slo]\nitl_ms = 1.0")
+    found = [
+        one
+        for one in relaxed(written(tmp_path, text)).relaxations
+        if one.changes[0].field == "slo.itl_ms"
+    ]
+    assert len(found) == 2
+    least, bargain = found
+    assert least.usd_per_hour is not None
+    assert bargain.usd_per_hour is not None
+    assert bargain.usd_per_hour <= 0.5 * least.usd_per_hour
+    assert check(read_scenario(written(tmp_path, with_change(text, bargain)))).ok
+
+
 def test_a_pinned_choice_is_held_to_budget_gpus_and_headroom(tmp_path: Path) -> None:
     head = PINNED.format(qps=4, ttft=500)
     limits = "[plan]\nbudget_usd_per_hour = 1\nmax_gpus = 1\n"
