@@ -95,8 +95,10 @@ def _steps(frame: pd.DataFrame, y: alt.Y, tips: list[alt.Tooltip]) -> alt.Chart:
     ways = list(frame["way"].unique())
     known = {STATIC: ORANGE, SCALED: BLUE}
     hues = alt.Scale(domain=ways, range=[known.get(way, GREEN) for way in ways])
+    end = frame[frame["hour"] == frame["hour"].max()].assign(hour=frame["hour"].max() + 1)
+    drawn = pd.concat([frame, end])  # the last hour has an end too
     value = alt.Tooltip(y.shorthand, format=",.2f")
-    chart: alt.Chart = alt.Chart(frame, height=_HEIGHT).mark_line(
+    chart: alt.Chart = alt.Chart(drawn, height=_HEIGHT).mark_line(
         interpolate="step-after", point={"size": 60, "opacity": 0}
     ).encode(
         _HOUR, y, alt.Color("way:N", title=None, sort=ways, scale=hues, legend=_BELOW),

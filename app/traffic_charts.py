@@ -43,7 +43,7 @@ def course_chart(frame: pd.DataFrame, title: str) -> alt.Chart:
         .mark_area(line={"color": BLUE}, color=BLUE, opacity=0.25)
         .encode(
             x=alt.X("time (s):Q"),
-            y=alt.Y(f"{title}:Q", title=title, axis=alt.Axis(tickCount=4)),
+            y=alt.Y(f"{title}:Q", title=title, axis=alt.Axis(tickCount=4, format=",~g")),
             tooltip=[alt.Tooltip(name, format=",.2f") for name in ("time (s)", title)],
         )
     )

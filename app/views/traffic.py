@@ -18,7 +18,7 @@ from fitcalc.simulation.routers import Router
 from load import Load, ask_load
 from over_day import show_day
 from server import Server, ask_server
-from share import Download, command, plain, show_chart, show_share
+from share import Download, command, plain, show_chart, show_rows, show_share
 from traffic_charts import (
     COURSES,
     batching_frame,
@@ -182,6 +182,7 @@ def _show_batching(done: Run) -> None:
     st.dataframe(frame, hide_index=True, column_config={
         name: st.column_config.NumberColumn(format="%.1f") for name in frame.columns[1:]
     })  # fmt: skip
+    show_rows(frame, "batching")
     st.caption(
         "One server of these. Static waits until a batch is full, dynamic for 50 ms; both pad to "
         "the longest and answer together. Continuous is vLLM's way."
