@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fitcalc.planning.check import Check, check
     from fitcalc.planning.check_file import FileCheck, check_file
     from fitcalc.planning.choice import Choice, Plan
+    from fitcalc.planning.compare import compare
+    from fitcalc.planning.comparison import Comparison
     from fitcalc.planning.explain import Explanation, explain
     from fitcalc.planning.fits import fit
     from fitcalc.planning.plan import plan
@@ -42,6 +44,7 @@ __all__ = [
     "Buying",
     "Check",
     "Choice",
+    "Comparison",
     "EngineArgs",
     "Explanation",
     "FileCheck",
@@ -76,6 +79,7 @@ __all__ = [
     "calibration",
     "check",
     "check_file",
+    "compare",
     "explain",
     "fit",
     "manifests",
@@ -113,6 +117,8 @@ _HOMES = {
     "planning.sweep": ("sweep",),
     "planning.swept": ("Sweep", "SweepRow"),
     "report.deploy.targets": ("Manifests", "Target", "manifests"),
+    "planning.compare": ("compare",),
+    "planning.comparison": ("Comparison",),
     "planning.why": ("ParetoPoint", "Sensitivity"),
     "simulation.report": ("Simulation",),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,28 +63,16 @@ def deploy(
 
 
 def _read(path: str) -> Plan:
-    """Read a plan. What lost is not needed, and may hold numbers that JSON has not."""
-    from pydantic import ValidationError
+    from fitcalc.planning.saved import read_plan
 
-    from fitcalc.planning.choice import Plan
-
-    fix = "give a file that fitcalc plan --json wrote"
     try:
         text = sys.stdin.read() if path == _STDIN else Path(path).read_text(encoding="utf-8")
-        held = json.loads(text)
-        kept = {key: held[key] for key in ("question", "best", "alternatives")}
-        return Plan.model_validate({**kept, "rejections": ()})
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it cannot be read"
         raise InvalidValue(
-            "plan", path, f"{error.strerror or 'it cannot be read'}; {fix}"
+            "plan", path, f"{why}; give a file that fitcalc plan --json wrote"
         ) from None
-    except InvalidValue as error:
-        raise InvalidValue("plan", path, f"{error.field} is not valid; {fix}") from None
-    except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise InvalidValue("plan", path, f"{place} is not valid; {fix}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InvalidValue("plan", path, fix) from None
+    return read_plan(text, path)
 
 
 def _save(files: Mapping[str, str], folder: Path) -> None:

@@ -24,6 +24,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fitcalc sweep --model 8b --gpu h100,l40s --isl 1k --osl 200 --qps 1,2,4",
         "fitcalc sweep fitcalc.toml --set traffic.qps=10,20,40",
     ),
+    "compare": (
+        "fitcalc plan --model 70b --ctx 8k --qps 20 --gpu h100 --json > h100.json",
+        "fitcalc compare h100.json h200.json",
+        "fitcalc compare fitcalc.toml:chat fitcalc.toml:batch --all",
+    ),
     "deploy": (
         "fitcalc plan --model 70b --ctx 8k --qps 20 --json > plan.json",
         "fitcalc deploy plan.json --as vllm --out deploy",

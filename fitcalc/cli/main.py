@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": ("simulate", "Run traffic or a trace through vLLM's scheduler."),
     "explain": ("configuration", "Print each equation of a prediction with its numbers."),
     "sweep": ("sweep", "Ask one question of many scenarios, on one machine or a cluster."),
+    "compare": ("compare", "Set two plans or configurations beside each other, term by term."),
     "deploy": ("deploy", "Write a saved plan as files that start it, and the test of its claim."),
     "init": ("init", "Write a commented scenario file, fitcalc.toml, by asking."),
     "check": ("check", "Check a scenario file: exit 0 if it keeps its promise, 1 if not."),
