@@ -18,11 +18,9 @@ from fitcalc.report.plan_view import nothing_words
 from fitcalc.report.reserves import REASON_COLUMNS, margin_lines, reason_rows
 from limits import folded
 from money_charts import hosted_frame, hours_chart, hours_frame
-from share import Download, plain, show_chart, show_rows, zipped
+from share import Download, plain, show_chart, show_code, show_rows, zipped
 
 _NEAREST = 3
-_SHORT, _HIGH_PX = 20, 420
-"""Lines of a file that is shown whole, and the height of a longer one."""
 _MONEY = {
     "USD an hour": st.column_config.NumberColumn(format="dollar"),
     "of the servers' cost (%)": st.column_config.NumberColumn(format="%.0f"),
@@ -126,8 +124,7 @@ def show_start(plan: Plan, choice: Choice) -> list[Download]:
         able = [one.value for one in Target if one.value not in made.left_out]
         target = st.selectbox("For", able, key="as", bind="query-params")
         for name, text in manifests(plan, [target or able[0]], choice=choice).files.items():
-            high = _HIGH_PX if text.count("\n") > _SHORT else None
-            st.code(text, language=None, height=high or "content")
+            show_code(text)
             st.download_button(name, text, name, "text/plain", key=f"get-{name}", on_click="ignore")
         for name, why in made.left_out.items():
             st.caption(plain(f"Left out {name}: {why}."))
