@@ -68,8 +68,9 @@ snapshot: $(VENV)/.dev ## Rewrite all that is made from code: snapshots, docs, s
 	mv fitcalc.schema.tmp fitcalc/inputs/fitcalc.schema.json
 	$(BIN)/fitcalc lock examples/ci/fitcalc.toml
 
-bench: $(VENV)/.dev ## Measure start-up, warm plan, install size and the simulation's speed
+bench: $(VENV)/.dev ## Measure start-up, warm plan, install size, steps and the simulation's speed
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/closed_form.py
 
