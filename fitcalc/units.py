@@ -21,7 +21,7 @@ Values: TypeAlias = float | NDArray[np.float64]
 
 KIB, MIB, GIB, TIB = 2.0**10, 2.0**20, 2.0**30, 2.0**40
 KILO, MEGA, GIGA, TERA = 1e3, 1e6, 1e9, 1e12
-MILLI, MICRO, PICO = 1e-3, 1e-6, 1e-12
+MILLI, MICRO, FEMTO = 1e-3, 1e-6, 1e-15
 BITS_PER_BYTE = 8.0
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_YEAR = 8760.0
@@ -31,7 +31,7 @@ TO_BASE: dict[str, float] = {
     "B": 1.0, "KiB": KIB, "MiB": MIB, "GiB": GIB, "GB": GIGA, "MB": MEGA, "TB": TERA,
     "B/s": 1.0, "GB/s": GIGA, "TB/s": TERA, "Gbit/s": GIGA / BITS_PER_BYTE,
     "FLOP/s": 1.0, "TFLOPS": TERA, "TOPS": TERA,
-    "s": 1.0, "ms": MILLI, "us": MICRO, "ps": PICO,
+    "s": 1.0, "ms": MILLI, "us": MICRO, "fs": FEMTO,
     "W": 1.0, "1": 1.0, "GPUs": 1.0, "bit": 1.0, "USD/h": 1.0,
 }  # fmt: skip
 """Factor from a table's unit to the base unit."""

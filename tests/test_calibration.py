@@ -39,14 +39,10 @@ from fitcalc.catalog.laws import (
     MoeLaw,
 )
 from fitcalc.errors import InvalidValue, TableError
+from fitcalc.physics.attention import attention_decode_s, attention_prefill_s
 from fitcalc.physics.collectives import all_reduce_s, exchange_s
-from fitcalc.physics.kernels import (
-    attention_decode_s,
-    attention_prefill_s,
-    gemm_s,
-    memory_bound_s,
-    moe_s,
-)
+from fitcalc.physics.experts import moe_s
+from fitcalc.physics.kernels import gemm_s, memory_bound_s
 from fitcalc.units import Array, Values
 
 NOISE = 0.05
@@ -86,6 +82,9 @@ def test_gemm_coefficients_are_found_again() -> None:
         "t0_s": 5e-6,
         "rows_half": 40.0,
         "passes": 3.0,
+        "depth_half": 500.0,
+        "tail": 5e5,
+        "depth_s": 3e-10,
         "unfilled": 0.5,
     }
     law = GemmLaw(PEAK, BANDWIDTH, **truth)
@@ -122,13 +121,23 @@ def test_prefill_attention_coefficients_are_found_again() -> None:
         batch_size=[1, 2, 8, 32],
         isl=[64, 256, 1024, 4096, 16384],
         num_heads=[4, 8, 32, 64],
+        kv_heads=[1, 4],
         head_dim=[128],
     )
-    truth = {"eta_flops": 0.6, "t0_s": 1.5e-5, "length_half": 900.0, "heads_half": 4.0}
-    law = AttentionPrefillLaw(PEAK, **truth)
-    batch, isl = at["batch_size"], at["isl"]
-    seconds = attention_prefill_s(batch * isl**2 / 2, batch * isl, at["num_heads"], 128, law)
-    assert_found(fit_attention_prefill(rows(at, seconds, "latency_us", 1e-6), PEAK), truth)
+    truth = {
+        "eta_flops": 0.6,
+        "t0_s": 1.5e-5,
+        "length_half": 900.0,
+        "tail": 4e4,
+        "passes": 20.0,
+    }
+    law = AttentionPrefillLaw(PEAK, BANDWIDTH, **truth)
+    batch, isl, kv_bytes = at["batch_size"], at["isl"], 512 * at["kv_heads"]
+    seconds = attention_prefill_s(
+        batch * isl**2 / 2, batch * isl, at["num_heads"], 128, kv_bytes, law
+    )
+    table = rows(at, seconds, "latency_us", 1e-6)
+    assert_found(fit_attention_prefill(table, PEAK, BANDWIDTH, 2.0), truth)
 
 
 def test_expert_coefficients_are_found_again() -> None:

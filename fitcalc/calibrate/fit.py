@@ -19,15 +19,10 @@ from fitcalc.catalog.laws import (
     MemoryLaw,
     MoeLaw,
 )
+from fitcalc.physics.attention import attention_decode_s, attention_prefill_s
 from fitcalc.physics.collectives import all_reduce_s, exchange_s
-from fitcalc.physics.kernels import (
-    attention_decode_s,
-    attention_prefill_s,
-    experts_s,
-    gemm_s,
-    memory_bound_s,
-    moe_s,
-)
+from fitcalc.physics.experts import experts_s, moe_s
+from fitcalc.physics.kernels import gemm_s, memory_bound_s
 from fitcalc.units import MICRO, MILLI, Array
 
 Values = Mapping[str, float]
@@ -47,6 +42,9 @@ GEMM_OF_CHIP = {
     "eta_flops": FRACTION,
     "rows_half": Start(16.0, 0.01, 512.0),
     "passes": Start(0.5, 0.01, 32.0),
+    "depth_half": Start(100.0, 0.1, 4096.0),
+    "tail": Start(1e5, 1.0, 1e8),
+    "depth_s": Start(1e-10, 1e-14, 1e-7),
     "unfilled": Start(0.1, 1e-4, 4.0),
 }
 """Coefficients of a GEMM that cards with the same chip share."""
@@ -113,22 +111,26 @@ def fit_attention_decode(
     return fit_law(predict, rows.number("latency_us") * MICRO, starts)
 
 
-def fit_attention_prefill(rows: Table, peak_flops: float) -> Fit:
-    """Fit ``AttentionPrefillLaw`` to columns batch_size, isl, num_heads, head_dim, latency_us."""
+def fit_attention_prefill(
+    rows: Table, peak_flops: float, bandwidth: float, kv_bytes_per_element: float
+) -> Fit:
+    """Fit ``AttentionPrefillLaw`` to batch_size, isl, num_heads, kv_heads, head_dim, latency_us."""
     batch, isl, heads, head_dim = (
         rows.number(c) for c in ("batch_size", "isl", "num_heads", "head_dim")
     )
+    kv_bytes = 2.0 * rows.number("kv_heads") * head_dim * kv_bytes_per_element
+    pairs = batch * isl**2 / 2.0
 
     def predict(values: Values) -> Array:
-        law = AttentionPrefillLaw(peak_flops=peak_flops, **values)
-        pairs = batch * isl**2 / 2.0
-        return np.asarray(attention_prefill_s(pairs, batch * isl, heads, head_dim, law))
+        law = AttentionPrefillLaw(peak_flops=peak_flops, bandwidth=bandwidth, **values)
+        return np.asarray(attention_prefill_s(pairs, batch * isl, heads, head_dim, kv_bytes, law))
 
     starts = {
         "eta_flops": Start(0.5, 1e-3, 2.0),
         "t0_s": Start(2e-5, 1e-6, 5e-4),
         "length_half": Start(300.0, 1.0, 8192.0),
-        "heads_half": Start(4.0, 0.01, 64.0),
+        "tail": Start(3e4, 1.0, 1e6),
+        "passes": Start(5.0, 0.01, 500.0),
     }
     return fit_law(predict, rows.number("latency_us") * MICRO, starts)
 

@@ -18,19 +18,19 @@ from fitcalc.calibrate.runs import read_runs
 from fitcalc.calibrate.serving import Runs, schedules, tabled
 from fitcalc.calibrate.solve import AT_BOUND, robust_standard_error
 from fitcalc.errors import TableError
-from fitcalc.physics.host import Serving, serving
+from fitcalc.physics.host import Serving
 from fitcalc.units import Array, to_base
 
 ROUNDS = 2
-"""Fits, each on the schedules of the coefficients before; a third changes nothing. [1]"""
+"""Fits, each on the schedules of the coefficients before; a third is no better. [1]"""
 ROBUST_SCALE = 0.02
 """Relative error beyond which a run counts less: nearly a mean absolute error, which a few runs on
 a slow machine cannot pull. [1]"""
 STARTS = Serving(
-    step=1e-4, sequence=1e-5, prompt=3e-3, chunk=4e-8, element=2e-12, frontend=1e-2, token=4e-6,
+    step=1e-4, sequence=1e-5, prompt=3e-3, chunk=4e-8, flop=3e-16, frontend=1e-2, token=4e-6,
     skew=9e-6, floor=0.4,
 )  # fmt: skip
-UNITS = ("ms", "us", "ms", "us", "ps", "ms", "us", "us", "1")
+UNITS = ("ms", "us", "ms", "us", "fs", "ms", "us", "us", "1")
 SOURCE = "InferenceX serving runs, as in aiconfigurator-core 0.12.0's silicon sample"
 HEADER = "# What serving adds to kernels. Written by `fitcalc calibrate --runs`.\n"
 Mask = NDArray[np.bool_]
@@ -140,7 +140,7 @@ def rebuild_serving(folder: Path, told: Callable[[float], None] | None = None) -
         told: Is told the share that is done.
     """
     runs = read_runs(folder)
-    values = serving()
+    values = STARTS
     for done in range(1, ROUNDS + 1):
         fit = fit_serving(tabled(runs, schedules(runs, values)))
         values = fit.values

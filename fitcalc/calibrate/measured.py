@@ -123,7 +123,9 @@ def prefills(gpu: Gpu, data: Rows) -> Iterator[Result]:
     for dtype, key in KV_KEYS.items():
         chosen = data.prefill(gpu.id, dtype)
         if chosen is not None:
-            got = fit.fit_attention_prefill(chosen, gpu.peak_flops["bf16"])
+            got = fit.fit_attention_prefill(
+                chosen, gpu.peak_flops["bf16"], gpu.memory_bandwidth, KV_BYTES[dtype]
+            )
             yield Result("attention_prefill", key, "bf16", engine(chosen), got)
 
 

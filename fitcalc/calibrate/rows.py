@@ -71,6 +71,10 @@ ONE_COPY = {"fp8_block", "nvfp4"}
 """Timed on one copy of the weights: below the size of the L2 they are not read from memory."""
 L2_SERVED = (4.0 * MIB, 160.0 * MIB)
 """Sizes that a second pass may find in L2 (at most 126 MiB on these GPUs). [B]"""
+SMALL_COPIES = {"l40s": ("bfloat16", "fp8"), "rtx_pro_6000_server": ("bfloat16", "fp8")}
+"""Timed on several copies of the weights, which together L2 can still hold if one is small."""
+L2_COPY = (1.0 * MIB, 24.0 * MIB)
+"""Sizes of one such copy. [B]"""
 KV_BYTES = {"bfloat16": 2.0, "fp8": 1.0}
 KV_KEYS = {"bfloat16": "bf16", "fp8": "fp8"}
 COMPUTE_BOUND_ROWS = 512
@@ -98,15 +102,19 @@ def gemm_rows(table: Table, gpu: str, dtype: str) -> Table | None:
     for engine in GEMM_ENGINES.get(dtype, ("vllm",)):
         chosen = rows.starting("backend", engine)
         if len(chosen) and (gpu, engine, dtype) != ("l40s", "trtllm", "fp8_block"):
-            return from_memory(chosen, dtype) if dtype in ONE_COPY else chosen
+            if dtype in ONE_COPY:
+                return from_memory(chosen, dtype, L2_SERVED)
+            small = dtype in SMALL_COPIES.get(gpu, ())
+            return from_memory(chosen, dtype, L2_COPY) if small else chosen
     return None
 
 
-def from_memory(rows: Table, dtype: str) -> Table:
+def from_memory(rows: Table, dtype: str, sizes: tuple[float, float]) -> Table:
     """Drop rows whose weights L2 may have served, unless compute decides their time."""
     weight = rows.number("n") * rows.number("k") * FORMATS[dtype].weight_bytes
-    low, high = L2_SERVED
-    return rows.where((weight < low) | (weight > high) | (rows.number("m") >= COMPUTE_BOUND_ROWS))
+    low, high = sizes
+    kept = (weight <= low) | (weight > high) | (rows.number("m") >= COMPUTE_BOUND_ROWS)
+    return rows.where(kept)
 
 
 def decode_rows(table: Table, gpu: str, kv_dtype: str) -> Table | None:

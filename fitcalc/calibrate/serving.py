@@ -15,7 +15,7 @@ from fitcalc.physics.host import Serving
 from fitcalc.physics.step import StepModel
 from fitcalc.units import Array
 
-LINEAR = ("step", "sequence", "prompt", "chunk", "element", "skew", "floor")
+LINEAR = ("step", "sequence", "prompt", "chunk", "flop", "skew", "floor")
 """Coefficients of a step; its time is linear in them."""
 NOTHING = Serving(*(0.0 for _ in Serving._fields))
 

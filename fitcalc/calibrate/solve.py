@@ -120,7 +120,7 @@ def standard_error(jacobian: Array, residuals: Array) -> Array:
     count, parameters = jacobian.shape
     variance = float(residuals @ residuals) / max(count - parameters, 1)
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
-    return np.sqrt(np.diag(covariance))
+    return np.sqrt(np.maximum(np.diag(covariance), 0.0))  # rounding may leave less than none
 
 
 def robust_standard_error(jacobian: Array, residuals: Array, scale: float) -> Array:
@@ -145,4 +145,5 @@ def robust_standard_error(jacobian: Array, residuals: Array, scale: float) -> Ar
     beyond = 1.0 + (residuals / scale) ** 2
     scores = jacobian * (residuals * beyond**0.25)[:, None]
     bread = np.linalg.pinv(jacobian.T @ jacobian)
-    return np.asarray(np.sqrt(np.diag(bread @ (scores.T @ scores) @ bread)))
+    spread = np.diag(bread @ (scores.T @ scores) @ bread)
+    return np.asarray(np.sqrt(np.maximum(spread, 0.0)))

@@ -21,7 +21,8 @@ ATTENTION_DECODE = (
     "latency_us",
 )  # fmt: skip
 ATTENTION_PREFILL = (
-    "system", "backend", "batch_size", "isl", "num_heads", "head_dim", "kv_dtype", "latency_us",
+    "system", "backend", "batch_size", "isl", "num_heads", "kv_heads", "head_dim", "kv_dtype",
+    "latency_us",
 )  # fmt: skip
 MOE = (
     "system", "backend", "moe_dtype", "num_tokens", "hidden_size", "inter_size", "topk",

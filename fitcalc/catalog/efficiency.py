@@ -222,7 +222,8 @@ def _attention(
     sources: tuple[Source, ...], chain: tuple[str, ...], gpu: Gpu
 ) -> Fitted[AttentionPrefillLaw]:
     row, calibrated, origin = find(sources, "attention_prefill", chain, ())
-    return Fitted(AttentionPrefillLaw(_half_peak(gpu), **row.values), calibrated, origin, row)
+    law = AttentionPrefillLaw(_half_peak(gpu), gpu.memory_bandwidth, **row.values)
+    return Fitted(law, calibrated, origin, row)
 
 
 def _decode(

@@ -29,7 +29,7 @@ DEFAULT = "default"
 COEFFICIENTS: Mapping[str, tuple[str, ...]] = {
     "gemm": GemmLaw._fields[2:],
     "attention_decode": AttentionDecodeLaw._fields[3:],
-    "attention_prefill": AttentionPrefillLaw._fields[1:],
+    "attention_prefill": AttentionPrefillLaw._fields[2:],
     "moe": MoeLaw._fields[2:],
     "glue": MemoryLaw._fields[1:],
     "all_reduce": AllReduceLaw._fields[1:],

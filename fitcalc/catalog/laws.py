@@ -1,6 +1,6 @@
 """Laws: the coefficients of each kernel's and collective's time, bound to one GPU's peaks.
 
-``fitcalc.physics.kernels`` and ``fitcalc.physics.collectives`` hold the equations. A law is a tuple
+``fitcalc.physics`` holds the equations: kernels, attention, experts, collectives. A law is a tuple
 of floats, or of arrays when several candidates are stacked.
 """
 
@@ -22,6 +22,9 @@ class GemmLaw(NamedTuple):
         t0_s: Floor of a launch. [s]
         rows_half: Rows of m that cost as much as padding does. [rows]
         passes: Further reads and writes of the inputs, e.g. to quantize them. [1]
+        depth_half: In features whose multiplication costs as much as a tile's start and end. [1]
+        tail: Outputs that cost as much as the last, partly idle wave of tiles. [1]
+        depth_s: What an in feature costs however little else there is: a tile walks over all. [s]
         unfilled: Rows that each empty row of a tile costs. [1]
     """
 
@@ -32,6 +35,9 @@ class GemmLaw(NamedTuple):
     t0_s: Values
     rows_half: Values
     passes: Values
+    depth_half: Values = 0.0
+    tail: Values = 0.0
+    depth_s: Values = 0.0
     unfilled: Values = 0.0
 
 
@@ -59,18 +65,22 @@ class AttentionPrefillLaw(NamedTuple):
     """Coefficients of causal attention of a prompt, or of a chunk of one.
 
     Attributes:
-        peak_flops: Dense peak of the attention's format. [FLOP/s]
+        peak_flops: Dense 16-bit peak. [FLOP/s]
+        bandwidth: Memory bandwidth. [B/s]
         eta_flops: Fraction of the peak reached by long prompts. [1]
         t0_s: Floor of a launch. [s]
         length_half: Length at which half of ``eta_flops`` is reached with many heads. [tokens]
-        heads_half: Heads that a token's own cost counts more than there are. [1]
+        tail: Queries, times heads, that cost as much as the last tile, which runs alone. [1]
+        passes: Reads and writes of the new keys and values, e.g. to quantize and store them. [1]
     """
 
     peak_flops: Values
+    bandwidth: Values
     eta_flops: Values
     t0_s: Values
     length_half: Values
-    heads_half: Values
+    tail: Values
+    passes: Values
 
 
 class MoeLaw(NamedTuple):

@@ -25,13 +25,14 @@ from fitcalc.catalog.link import inter_node_link
 from fitcalc.catalog.model import Attention, LlmModel, TensorKind
 from fitcalc.catalog.whose import worst
 from fitcalc.inputs.engine import ResolvedEngine
-from fitcalc.physics.glue import glue_term, sharded_elements, wide_norms
+from fitcalc.physics.glue import glue_term, wide_norms
 from fitcalc.physics.host import Serving, host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
 from fitcalc.physics.kv_layers import attention_bytes_per_token
 from fitcalc.physics.launch import launch_term
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
+from fitcalc.physics.sustained import half_flops, sustained
 from fitcalc.physics.terms import AttentionTerm, GemmTerm, LinkTerm, MoeTerm
 from fitcalc.physics.weights import Parallel, stored
 from fitcalc.units import MAX_TOKENS, Array
@@ -132,14 +133,17 @@ def step_model(
         enable_expert_parallel=split.enable_expert_parallel,
     )  # fmt: skip
     links = _links(model, split, flat, adds)
+    matrices = _gemms(products, model, weight, size, ops)
+    experts = _experts(products, model, split, size, ops)
+    flops = half_flops(matrices, experts, ops.plain.peak_flops)
     return StepModel(
-        gemms=_gemms(products, model, weight, size, ops),
+        gemms=matrices,
         head=_head(products.lm_head, size, ops),
         attention=_attention(model, kv, split, ops, adds),
-        experts=_experts(products, model, split, size, ops),
+        experts=experts,
         glue=glue_term(model, split, flat.glue, does[0] if one else np.array(does)[:, None]),
         links=links,
-        host=host_term(adds, model.num_hidden_layers, sharded_elements(model, split), engine),
+        host=host_term(adds, model.num_hidden_layers, flops, engine),
         launch=launch_term(
             model, gpus, weight, products, links=links, engine=engine, stacked=stacked
         ),
@@ -185,7 +189,8 @@ def _attention(
         return None
     heads, decode_dim, prefill_dim, size, window, count = _columns(cells)
     decode = laws.decode._replace(t0_s=laws.decode.t0_s * adds.floor)
-    return AttentionTerm(heads, decode_dim, prefill_dim, size, window, count, decode, laws.prefill)
+    prefill = sustained(laws.prefill, adds.flop)
+    return AttentionTerm(heads, decode_dim, prefill_dim, size, window, count, decode, prefill)
 
 
 def _attention_rows(a: Attention, kv: KvFormat, tp: int) -> list[tuple[float, ...]]:

@@ -49,12 +49,6 @@ def glue_term(model: LlmModel, split: Parallel, law: MemoryLaw, fuses: Values) -
     )
 
 
-def sharded_elements(model: LlmModel, split: Parallel) -> float:
-    """Elements that a rank moves of a token's sharded activations, in all layers. [1]"""
-    pairs = zip(model.layers, model.layer_counts, strict=True)
-    return sum(count * _sharded(layer, split) for layer, count in pairs)
-
-
 def _sharded(layer: Layer, split: Parallel) -> float:
     """Elements of attention's and the dense MLP's activations that a rank moves, a token. [1]"""
     width = 3.0 * layer.intermediate_size

@@ -12,6 +12,7 @@ from fitcalc.catalog.tables import Toml, figure, read_toml
 from fitcalc.inputs.engine import ResolvedEngine, release
 from fitcalc.physics.launch import launching
 from fitcalc.physics.terms import HostTerm
+from fitcalc.units import Values
 
 _FIRST_V1 = (0, 8)
 """From this version on vLLM's V1 engine is the default. [1]"""
@@ -25,7 +26,7 @@ class Serving(NamedTuple):
         sequence: Input preparation, sampling and output of a sequence. [s]
         prompt: Extra of a prompt that gets its first token. [s]
         chunk: Extra of a prompt token in a layer. [s]
-        element: Extra of a prompt token by element of the activations that ranks share. [s]
+        flop: Extra of a prompt's 16-bit FLOP; of one in a format twice as fast, half of it. [s]
         frontend: HTTP and first answer, a request. [s]
         token: Tokenizing, a prompt token. [s]
         skew: Time for which the ranks of an all-reduce wait for the last of them. [s]
@@ -36,7 +37,7 @@ class Serving(NamedTuple):
     sequence: float
     prompt: float
     chunk: float
-    element: float
+    flop: float
     frontend: float
     token: float
     skew: float
@@ -54,13 +55,13 @@ def serving() -> Serving:
     })  # fmt: skip
 
 
-def host_term(fitted: Serving, layers: int, elements: float, engine: ResolvedEngine) -> HostTerm:
+def host_term(fitted: Serving, layers: int, flops: Values, engine: ResolvedEngine) -> HostTerm:
     """Return what a step and a request cost beside kernels for a model and an engine.
 
     Args:
         fitted: The coefficients.
         layers: The model's layers. [1]
-        elements: A token's activations in all layers that are sharded, on one rank. [1]
+        flops: Of a token's products on one rank, as ``half_flops``. [FLOP]
         engine: Version, and whether the host schedules a step while the device runs another.
     """
     host = launching()
@@ -69,7 +70,7 @@ def host_term(fitted: Serving, layers: int, elements: float, engine: ResolvedEng
         step_s=fitted.step,
         sequence_s=fitted.sequence + legacy,
         prompt_s=fitted.prompt,
-        chunk_s=fitted.chunk * layers + fitted.element * elements,
+        chunk_s=fitted.chunk * layers + fitted.flop * flops,
         overlap=float(engine.async_scheduling),
         frontend_s=fitted.frontend,
         token_s=fitted.token,

@@ -8,15 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from fitcalc.physics.attention import attention_decode_s, attention_prefill_s
 from fitcalc.physics.collectives import all_reduce_s, exchange_s, point_to_point_s
-from fitcalc.physics.kernels import (
-    attention_decode_s,
-    attention_prefill_s,
-    gemm_s,
-    memory_bound_s,
-    moe_s,
-    present,
-)
+from fitcalc.physics.experts import moe_s
+from fitcalc.physics.kernels import gemm_s, memory_bound_s, present
 from fitcalc.physics.launch import launch_wait_s
 from fitcalc.physics.terms import (
     AttentionTerm,
@@ -29,6 +24,8 @@ from fitcalc.physics.terms import (
 )
 from fitcalc.units import Array, Values
 
+_MANY = 64
+"""Batches from which their place in memory matters. [1]"""
 NORM_BYTES = 8.0
 """Two 32-bit sums of squares, of queries and of keys, a token. [B]"""
 
@@ -241,16 +238,27 @@ def _sum(number: Values, seconds: Values) -> Array:
 
 def _total(parts: Mapping[str, Array]) -> Array:
     """Parts one after the other. [s]"""
-    total: Array = np.sum(np.broadcast_arrays(*parts.values()), axis=0)
-    return total
+    return np.asarray(sum(parts.values()))
+
+
+def _each(batches: Array, number: Values) -> Array:
+    """Give a value of each batch to every operation, along the last axis.
+
+    Many batches of one configuration lie side by side in memory: NumPy is slow over short rows.
+    """
+    column = batches[..., None]
+    if np.ndim(number) > 1 or batches.size < _MANY:
+        return column
+    return np.asfortranarray(np.broadcast_to(column, (*batches.shape, *np.shape(number))))
 
 
 def _gemm(tokens: Array, term: GemmTerm) -> Array:
-    return _sum(term.number, gemm_s(tokens[..., None], term.n, term.k, term.weight_bytes, term.law))
+    rows = _each(tokens, term.number)
+    return _sum(term.number, gemm_s(rows, term.n, term.k, term.weight_bytes, term.law))
 
 
 def _attention_decode(batch: Batch, term: AttentionTerm) -> Array:
-    sequences = batch.decodes[..., None]
+    sequences = _each(batch.decodes, term.number)
     seen = np.minimum(batch.context[..., None], sequences * term.window)
     return _sum(
         term.number,
@@ -261,15 +269,18 @@ def _attention_decode(batch: Batch, term: AttentionTerm) -> Array:
 
 
 def _attention_prefill(batch: Batch, term: AttentionTerm) -> Array:
-    tokens = batch.prefill_tokens[..., None]
+    tokens = _each(batch.prefill_tokens, term.number)
     pairs = np.minimum(batch.prefill_work[..., None], tokens * term.window)
     return _sum(
-        term.number, attention_prefill_s(pairs, tokens, term.heads, term.prefill_dim, term.prefill)
+        term.number,
+        attention_prefill_s(
+            pairs, tokens, term.heads, term.prefill_dim, term.kv_bytes_per_token, term.prefill
+        ),
     )
 
 
 def _experts(batch: Batch, term: MoeTerm) -> Array:
-    tokens = batch.tokens[..., None] * term.dp
+    tokens = _each(batch.tokens, term.number) * term.dp
     return _sum(
         term.number,
         moe_s(

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitcalc.physics.kernels import ACTIVATION_BYTES, GATED_MATRICES, experts_touched, present
+from fitcalc.physics.experts import GATED_MATRICES, experts_touched
+from fitcalc.physics.kernels import ACTIVATION_BYTES, present
 from fitcalc.physics.step import Batch, StepModel
 from fitcalc.physics.terms import AttentionTerm, GemmTerm, MoeTerm
 from fitcalc.units import Array, Values

@@ -2,9 +2,11 @@
 
 A ``StepModel`` is quick for many steps in one call and slow for one. But it is a sum of parts of
 one variable each: what passes through the layers depends on the tokens, what is sampled on the
-rows, decode attention on the mean context and prefill attention on the pairs a token:
+rows, decode attention on the mean context and prefill attention on the pairs a token, for each
+token and once:
 
-    T(d, c, n, w, k) = B(d) + d a(c/d) + [X(d+n) - X(d) + H(d+k) - H(d) + n g(w/n)] / stages
+    T(d, c, n, w, k) = B(d) + d a(c/d) + [X(d+n) - X(d) + H(d+k) - H(d)
+        + n g(w/n) + u(w/n)] / stages
 
 Tokens, rows and contexts are whole numbers, so the tables hold every value there is; between two
 mean contexts the line is straight. Outside CUDA graphs no step is shorter than its launches. A law
@@ -98,7 +100,9 @@ class TabledLaw:
         layers = _ask(model, 0.0, 0.0, np.arange((tokens + sequences) * fine + 1.0) / fine)
         enough = float(max(sequences, 1))
         sampled = _ask(model, 0.0, 0.0, enough, 0.0, np.arange(2.0 * sequences * fine + 1) / fine)
-        pairs = _ask(model, 0.0, 0.0, 1.0, context)
+        one = _ask(model, 0.0, 0.0, 1.0, context)
+        two = _ask(model, 0.0, 0.0, 2.0, 2.0 * context)
+        each = two - two[0] - (one - one[0])
         launched = _ask(model, 1.0, 1.0, np.array([0.0, 1.0]))
         more = float(layers[2 * fine] - layers[fine])
         self._beside = float(launched[1] - launched[0]) - more
@@ -108,7 +112,8 @@ class TabledLaw:
         self._summed: list[float] = np.concatenate(([0.0], np.cumsum(attended))).tolist()
         self._layers: list[float] = layers.tolist()
         self._sampled: list[float] = (sampled - sampled[0]).tolist()
-        self._pairs: list[float] = (pairs - pairs[0]).tolist()
+        self._each: list[float] = each.tolist()
+        self._once: list[float] = (one - one[0] - each).tolist()
         self._tables = (np.asarray(self._base), share, attended)
 
     def mixed_s(self, decodes: int, context: int, tokens: int, work: float, prompts: int) -> float:
@@ -127,7 +132,8 @@ class TabledLaw:
             added += sampled[part + prompts * fine] - sampled[part]
         if decodes:
             added += self._beside
-        return time + added + tokens * _at(self._pairs, work / tokens)
+        where = work / tokens
+        return time + added + tokens * _at(self._each, where) + _at(self._once, where)
 
     def decode_s(self, decodes: int, context: int, count: int) -> float:
         """Time of ``count`` decode-only steps. [s]"""

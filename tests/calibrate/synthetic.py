@@ -10,22 +10,18 @@ import numpy as np
 
 from fitcalc.catalog.gpu import Gpu
 from fitcalc.catalog.laws import AttentionDecodeLaw, AttentionPrefillLaw, GemmLaw, MemoryLaw
-from fitcalc.physics.kernels import (
-    attention_decode_s,
-    attention_prefill_s,
-    gemm_s,
-    memory_bound_s,
-)
+from fitcalc.physics.attention import attention_decode_s, attention_prefill_s
+from fitcalc.physics.kernels import gemm_s, memory_bound_s
 from fitcalc.units import Array, Values
 
 TRUTH: Mapping[str, Mapping[str, float]] = {
     "gemm": {
         "eta_flops": 0.6, "eta_bandwidth": 0.75, "t0_s": 6e-6, "rows_half": 30.0, "passes": 2.0,
-        "unfilled": 0.4,
+        "depth_half": 300.0, "tail": 5e5, "depth_s": 5e-10, "unfilled": 0.4,
     },
     "attention_decode": {"eta_bandwidth": 0.7, "t0_s": 1.5e-5, "sequence_tokens": 80.0},
     "attention_prefill": {
-        "eta_flops": 0.5, "t0_s": 2e-5, "length_half": 700.0, "heads_half": 5.0,
+        "eta_flops": 0.5, "t0_s": 2e-5, "length_half": 700.0, "tail": 4e4, "passes": 20.0,
     },
     "glue": {"eta_bandwidth": 0.65, "t0_s": 3e-6},
 }  # fmt: skip
@@ -56,7 +52,7 @@ def device_folder(
                 writer.writerow([system, "torch-2.13.0", *row, us, "2026-11-21T10:00:00+00:00"])
 
     at = grid(
-        m=[1, 4, 16, 17, 64, 65, 129, 256, 1024, 8192], n=[4096, 28672], k=[4096, 14336, 8192]
+        m=[1, 4, 16, 17, 64, 65, 129, 256, 1024, 8192], n=[1024, 4096, 28672], k=[4096, 14336, 8192]
     )
     gemm = GemmLaw(peak, bandwidth, **TRUTH["gemm"])
     write("gemm", {"dtype": dtype, **at}, gemm_s(at["m"], at["n"], at["k"], 2.0, gemm), 1e-3)
@@ -67,10 +63,11 @@ def device_folder(
     batch = at["batch_size"]
     times = attention_decode_s(batch, batch * at["ctx"], 32, 128, 512.0 * at["kv_heads"], decode)
     write("attn_decode", {**at, **heads}, times, 1e-6)
-    at = grid(batch_size=[1, 4, 16], isl=[128, 512, 2048, 8192], num_heads=[4, 8, 32])
-    prefill = AttentionPrefillLaw(peak, **TRUTH["attention_prefill"])
+    at = grid(batch_size=[1, 4, 16], isl=[128, 512, 2048, 8192], num_heads=[8, 32], kv_heads=[1, 4])
+    prefill = AttentionPrefillLaw(peak, bandwidth, **TRUTH["attention_prefill"])
     tokens = at["batch_size"] * at["isl"]
-    times = attention_prefill_s(tokens * at["isl"] / 2, tokens, at["num_heads"], 128, prefill)
+    pairs, kv_bytes = tokens * at["isl"] / 2, 512.0 * at["kv_heads"]
+    times = attention_prefill_s(pairs, tokens, at["num_heads"], 128, kv_bytes, prefill)
     write("attn_prefill", {**at, **fixed}, times, 1e-6)
     at = grid(bytes=[float(2**power) for power in range(14, 31)])
     glue = MemoryLaw(bandwidth, **TRUTH["glue"])

@@ -22,9 +22,11 @@ gpu = "h200_sxm"
 source = "measured on this machine 2026-11-21, torch 2.13.0, driver 570"
 
 [gemm]
-coefficients = ["eta_flops", "eta_bandwidth", "t0_s", "rows_half", "passes", "unfilled"]
-units = ["1", "1", "us", "rows", "1", "1"]
-bf16 = { value = [0.4, 0.42, 8.0, 1, 0.1, 0.1], standard_error = [0.01, nan, 0.1, 1, 0.1, 0.1], \
+coefficients = ["eta_flops", "eta_bandwidth", "t0_s", "rows_half", "passes", "depth_half", \
+"tail", "depth_s", "unfilled"]
+units = ["1", "1", "us", "rows", "1", "1", "1", "us", "1"]
+bf16 = { value = [0.4, 0.42, 8.0, 1, 0.1, 100, 1e5, 1e-4, 0.1], \
+standard_error = [0.01, nan, 0.1, 1, 0.1, 10, 1e4, 1e-5, 0.1], \
 n = 200, residual = [0.9, 1.0, 1.1], engine = "torch-2.13.0", peak = "bf16" }
 """
 GLUE = """
@@ -139,7 +141,7 @@ def test_a_device_of_ones_own_is_planned_like_any(write: Write) -> None:
         ("[gemm]", "[gem]", "unknown law 'gem'"),
         ('"passes"', '"passed"', "gemm.coefficients must be eta_flops"),
         ('"us"', '"parsec"', "unknown unit 'parsec'"),
-        ("value = [0.4, ", "value = [", "gemm.bf16.value must be a list of 6 numbers"),
+        ("value = [0.4, ", "value = [", "gemm.bf16.value must be a list of 9 numbers"),
         ("value = [0.4, ", "value = [-0.4, ", "gemm.bf16.value holds -0.4"),
         ("value = [0.4, ", "value = [nan, ", "gemm.bf16.value holds nan"),
         ("n = 200, ", "", "gemm.bf16 has no n"),

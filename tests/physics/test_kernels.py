@@ -16,16 +16,9 @@ from fitcalc.catalog.laws import (
     MemoryLaw,
     MoeLaw,
 )
-from fitcalc.physics.kernels import (
-    attention_decode_s,
-    attention_prefill_s,
-    busiest_rank,
-    experts_touched,
-    gemm_s,
-    memory_bound_s,
-    moe_s,
-    stack,
-)
+from fitcalc.physics.attention import attention_decode_s, attention_prefill_s
+from fitcalc.physics.experts import busiest_rank, experts_touched, moe_s
+from fitcalc.physics.kernels import gemm_s, memory_bound_s, stack
 from fitcalc.units import Values
 
 fractions = st.floats(0.1, 1.0)
@@ -45,13 +38,23 @@ gemm_laws = st.builds(
     floors,
     st.floats(0, 256),
     st.floats(0, 8),
+    st.floats(0, 4096),
+    st.floats(0, 1e7),
+    st.floats(0, 1e-8),
     st.floats(0, 4),
 )
 decode_laws = st.builds(
     AttentionDecodeLaw, peaks, bandwidths, fractions, fractions, floors, st.floats(0, 200)
 )
 prefill_laws = st.builds(
-    AttentionPrefillLaw, peaks, fractions, floors, st.floats(0, 4096), st.floats(0, 16)
+    AttentionPrefillLaw,
+    peaks,
+    bandwidths,
+    fractions,
+    floors,
+    st.floats(0, 4096),
+    st.floats(0, 1e5),
+    st.floats(0, 50),
 )
 moe_laws = st.builds(
     MoeLaw,
@@ -116,14 +119,26 @@ def test_more_context_or_sequences_never_decode_faster(
     assert rising(time, attention_decode_s(batch, batch * context, 64, 128, 4096.0, law))
 
 
-@given(prefill_laws, tokens, st.floats(0, 1e9), more)
+@given(prefill_laws, tokens, st.integers(0, 131_072), more)
 def test_a_longer_prefill_is_never_faster(
-    law: AttentionPrefillLaw, n: int, prefix_pairs: float, step: int
+    law: AttentionPrefillLaw, n: int, prefix: int, step: int
 ) -> None:
-    pairs = prefix_pairs + n**2 / 2
-    time = attention_prefill_s(pairs, n, 32, 128, law)
-    assert rising(time, attention_prefill_s(pairs + step, n, 32, 128, law))
-    assert rising(time, attention_prefill_s(pairs, n + step, 32, 128, law))
+    def time(tokens: int, before: int, heads: int = 32, kv_bytes: float = 4096.0) -> Values:
+        pairs = tokens * before + tokens**2 / 2
+        return attention_prefill_s(pairs, tokens, heads, 128, kv_bytes, law)
+
+    assert rising(time(n, prefix), time(n + step, prefix))
+    assert rising(time(n, prefix), time(n, prefix + step))
+    assert rising(time(n, prefix), time(n, prefix, heads=64))
+    assert rising(time(n, prefix), time(n, prefix, kv_bytes=8192.0))
+
+
+def test_a_lone_prompt_of_few_heads_waits_for_its_last_tile_on_blackwell() -> None:
+    """Medians timed on a B200, 8 query heads and 1 KV head, us: aiconfigurator-core 0.12.0."""
+    law = load_efficiency(load_gpu("b200_sxm")).attention_prefill["bf16"].law
+    n = np.array([1024.0, 2048.0, 4096.0])
+    time = np.asarray(attention_prefill_s(n**2 / 2, n, 8, 128, 512.0, law))
+    assert time * 1e6 == pytest.approx([25.0, 37.6, 65.5], rel=0.15)
 
 
 @given(moe_laws, experts, tokens, more, st.sampled_from([1, 2, 4, 8]))
@@ -139,7 +154,7 @@ def test_more_tokens_never_make_experts_faster(
 def test_twice_the_hardware_takes_half_the_time(
     gemm: GemmLaw, moe: MoeLaw, decode: AttentionDecodeLaw, m: int
 ) -> None:
-    gemm = gemm._replace(t0_s=0.0)
+    gemm = gemm._replace(t0_s=0.0, depth_s=0.0)
     twice = gemm._replace(peak_flops=2 * gemm.peak_flops, bandwidth=2 * gemm.bandwidth)
     assert gemm_s(m, 4096, 4096, 2.0, twice) == half(gemm_s(m, 4096, 4096, 2.0, gemm))
     moe = moe._replace(t0_s=0.0, ep_s=0.0)
@@ -156,7 +171,7 @@ def test_no_work_takes_no_time() -> None:
     h100 = load_efficiency(load_gpu("h100_sxm"))
     assert gemm_s(0.0, 4096, 4096, 2.0, h100.gemm["bf16"].law) == 0
     assert attention_decode_s(0.0, 0.0, 32, 128, 4096.0, h100.attention_decode["bf16"].law) == 0
-    assert attention_prefill_s(0.0, 0.0, 32, 128, h100.attention_prefill["bf16"].law) == 0
+    assert attention_prefill_s(0.0, 0.0, 32, 128, 4096, h100.attention_prefill["bf16"].law) == 0
     assert moe_s(0.0, 4096, 1536, 8, 128, 2.0, h100.moe["bf16"].law) == 0
     assert memory_bound_s(0.0, h100.glue.law) == 0
 

@@ -21,7 +21,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "launch": tables.LAUNCH,
     "gemm": tables.GEMM,
     "attn_decode": tables.ATTENTION_DECODE,
-    "attn_prefill": (*tables.ATTENTION_PREFILL[:-1], "kv_heads", tables.ATTENTION_PREFILL[-1]),
+    "attn_prefill": tables.ATTENTION_PREFILL,
     "elementwise": (*tables.ELEMENTWISE[:2], "op", *tables.ELEMENTWISE[2:]),
     "moe": tables.MOE,
     "allreduce": tables.COLLECTIVES,
