@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fitcalc.inputs.risk import Risk
     from fitcalc.inputs.scaling import Scaling
     from fitcalc.inputs.slo import Slo
+    from fitcalc.inputs.speculation import Speculation
     from fitcalc.inputs.trace import Trace
     from fitcalc.inputs.traffic import Traffic
     from fitcalc.planning.check import Check, check
@@ -70,6 +71,7 @@ __all__ = [
     "Servers",
     "Simulation",
     "Slo",
+    "Speculation",
     "Sweep",
     "SweepRow",
     "Target",
@@ -103,6 +105,7 @@ _HOMES = {
     "inputs.risk": ("Risk",),
     "inputs.scaling": ("Scaling",),
     "inputs.slo": ("Slo",),
+    "inputs.speculation": ("Speculation",),
     "inputs.trace": ("Trace",),
     "inputs.traffic": ("Traffic",),
     "planning.check": ("Check", "check"),

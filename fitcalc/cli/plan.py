@@ -10,6 +10,7 @@ import typer
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
 from fitcalc.cli.buying import read_buying
+from fitcalc.cli.features import read_speculation
 from fitcalc.cli.groups import takes
 from fitcalc.cli.risk import Profile, read_profile, read_risk
 from fitcalc.inputs.buying import Buying
@@ -17,6 +18,7 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.speculation import Speculation
 from fitcalc.units import parse_share
 
 if TYPE_CHECKING:
@@ -28,7 +30,13 @@ _SHARE = 0.2
 """How far ``--sensitivity`` moves each part of the question. [1]"""
 
 
-@takes(profile=read_profile, slo=opt.read_slo, buying=read_buying, risk=read_risk)
+@takes(
+    profile=read_profile,
+    slo=opt.read_slo,
+    buying=read_buying,
+    risk=read_risk,
+    speculation=read_speculation,
+)
 def plan(
     *,
     model: opt.Model,
@@ -36,6 +44,7 @@ def plan(
     slo: Slo,
     buying: Buying,
     risk: Risk,
+    speculation: Speculation | None,
     gpu: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,6 +169,7 @@ def plan(
         verify=Verify.CHEAP if verify is None else verify,
         pareto=pareto,
         sensitivity=_SHARE if sensitivity else None,
+        speculation=speculation,
     )
     if relax and not answer:
         from fitcalc.cli.relaxed import with_relaxations

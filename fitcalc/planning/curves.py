@@ -16,7 +16,7 @@ from fitcalc.planning.server import fitting, interval_of, prefixes_of, share_of_
 from fitcalc.planning.setup import Setup
 from fitcalc.queueing.goodput import goodput
 from fitcalc.queueing.predict import felt_at
-from fitcalc.queueing.profile import Profile, profile
+from fitcalc.queueing.profile import NODES, Profile, profile
 from fitcalc.queueing.steady import largest_stable_rate
 from fitcalc.units import MILLI, Array
 
@@ -187,7 +187,9 @@ def most_sequences(setup: Setup, ledger: MemoryLedger, traffic: Traffic) -> floa
     return max(1.0, min(float(setup.engine.seats), fitting(setup, ledger, traffic)))
 
 
-def _rows(setup: Setup, ledger: MemoryLedger, share: Traffic, rows: int, **at: Array) -> Profile:
+def _rows(
+    setup: Setup, ledger: MemoryLedger, share: Traffic, rows: int, nodes: Array = NODES
+) -> Profile:
     """Return one rank's profile, as so many equal rows."""
     return profile(
         step_of(setup),
@@ -196,7 +198,7 @@ def _rows(setup: Setup, ledger: MemoryLedger, share: Traffic, rows: int, **at: A
         np.full(rows, float(setup.engine.max_num_batched_tokens)),
         prefix_caching=setup.engine.enable_prefix_caching,
         prefixes=prefixes_of(setup, ledger, share, rows),
-        **at,
+        nodes=nodes,
     )
 
 

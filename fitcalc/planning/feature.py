@@ -11,6 +11,7 @@ class FeatureName(StrEnum):
     """What can be asked for."""
 
     PREFIX_CACHING = "prefix_caching"
+    SPECULATIVE_DECODING = "speculative_decoding"
 
 
 class Fleet(Row):
@@ -44,6 +45,7 @@ class Feature(Row):
         risk: Saving above which it is recommended: what the prediction may be off. [1]
         recommended: Whether it wins by more than its risk.
         why: Where the gain or the loss comes from.
+        flags: What ``vllm serve`` takes besides; "" = nothing.
     """
 
     name: FeatureName
@@ -53,6 +55,7 @@ class Feature(Row):
     risk: float
     recommended: bool
     why: tuple[str, ...]
+    flags: str = ""
 
 
 def judged(
@@ -62,6 +65,7 @@ def judged(
     *,
     risk: float,
     why: tuple[str, ...],
+    flags: str = "",
 ) -> Feature:
     """Compare servers with a feature and without it."""
     saving = None if having is None or without is None else _saving(having, without)
@@ -74,6 +78,7 @@ def judged(
         risk=risk,
         recommended=wins,
         why=why,
+        flags=flags,
     )
 
 

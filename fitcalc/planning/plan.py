@@ -16,11 +16,13 @@ from fitcalc.inputs.rates import Rates
 from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
+from fitcalc.inputs.speculation import Speculation
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.asked import cards_to_try, check_limits, check_share, with_length
 from fitcalc.planning.candidates import Scope
 from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search
+from fitcalc.planning.feature import Feature
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.hosted import hosted
 from fitcalc.planning.kept import tried as tried_of
@@ -54,6 +56,7 @@ def plan(
     scaling: Scaling | None = None,
     pareto: bool = False,
     sensitivity: float | None = None,
+    speculation: Speculation | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -91,6 +94,7 @@ def plan(
             gap and GPUs at once.
         sensitivity: Also say what so much less and more of each part of the question does to the
             choice, such as 0.2. [1]
+        speculation: Also cost speculative decoding on the configurations that are kept.
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -157,14 +161,19 @@ def plan(
         return made
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
     update: dict[str, object] = {}
+    features: list[Feature] = []
     if search.prefix_caching and traffic.hit_share:
         from fitcalc.planning.features import prefix_caching  # noqa: PLC0415 - only where asked
 
-        cold = [
-            replace(one, engine=settings.replace(enable_prefix_caching=False)) for one in scopes
-        ]
+        off = settings.replace(enable_prefix_caching=False)
+        cold = [replace(one, engine=off) for one in scopes]
         _, plain, _, _ = _searched(cold, load.planned, promise, limits, asking)
-        update["features"] = (prefix_caching(kept[0], plain[0].choice if plain else None, promise),)
+        features.append(prefix_caching(kept[0], plain[0].choice if plain else None, promise))
+    if speculation is not None:
+        from fitcalc.planning.speculation import speculative  # noqa: PLC0415 - only where asked
+
+        features.append(speculative(search, kept, speculation, limits))
+    update["features"] = tuple(features)
     if pareto:
         from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
 

@@ -45,7 +45,7 @@ class Profile:
         prompts: Prompts that fit the token budget beside the decodes. [1] (row, node)
         frontend_s: Time outside the engine before the first token. [s] (row,)
         ahead: Steps that are scheduled before the running one ends. [1] (row, node)
-        decode_steps: Steps after the first token, osl - 1. [1]
+        decode_steps: Steps after the first token, osl - 1 where each makes one. [1]
         cv2_prefill: Squared coefficient of variation of the prefill work. [1], or (row, node)
         cv2_decode: The same of the output length. [1]
         hit: Share of prompt tokens that the prefix cache serves. [1] (row, node)
@@ -99,6 +99,7 @@ class Profile:
 def profile(
     step: StepTimes, traffic: Traffic, max_batch: Values, max_num_batched_tokens: Values, *,
     prefix_caching: bool = True, nodes: Array = NODES, prefixes: PrefixRoom | None = None,
+    tokens_a_step: float = 1.0, scheduled: float = 1.0,
 ) -> Profile:  # fmt: skip
     """Evaluate servers at every batch size under a traffic's lengths.
 
@@ -110,6 +111,8 @@ def profile(
         prefix_caching: Whether the engine serves shared prefixes from its cache.
         nodes: Batch sizes to evaluate, from 0 up. [1]
         prefixes: Room for shared prefixes; ``None`` = every prompt finds its own.
+        tokens_a_step: Tokens that a step makes of each sequence. [1]
+        scheduled: Tokens of the budget that a decoding sequence takes. [1]
     """
     limit = np.atleast_1d(np.asarray(max_batch, dtype=np.float64))[:, None]
     budget = np.atleast_1d(np.asarray(max_num_batched_tokens, dtype=np.float64))[:, None]
@@ -118,9 +121,9 @@ def profile(
     found: Values = 1.0 if prefixes is None or not most else prefixes.found(nodes)
     hit = most * found
     prompt = traffic.isl.mean * (1.0 - hit)
-    decode_steps = max(traffic.osl.mean - 1.0, _NO_STEPS)
+    decode_steps = max((traffic.osl.mean - 1.0) / tokens_a_step, _NO_STEPS)
     context = nodes * traffic.held
-    room = np.maximum(budget - nodes, 1.0)
+    room = np.maximum(budget - nodes * scheduled, 1.0)
     tokens = np.minimum(room, prompt * np.maximum(1.0, nodes / decode_steps))
     share = tokens / prompt
     cv2 = _cv2(traffic.isl.mean, traffic.isl.second_moment)

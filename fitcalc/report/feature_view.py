@@ -7,12 +7,22 @@ from fitcalc.report.words import count, gpu_name, milliseconds, sentence, usd
 
 _PERCENT = 100.0
 _SHOWN = 0.005
-_NAMES = {FeatureName.PREFIX_CACHING: "Prefix caching"}
+_NAMES = {
+    FeatureName.PREFIX_CACHING: "Prefix caching",
+    FeatureName.SPECULATIVE_DECODING: "Speculative decoding",
+}
 
 
 def feature_lines(features: tuple[Feature, ...]) -> tuple[str, ...]:
     """Say what each feature costs beside the plan without it, and why."""
-    return tuple(line for one in features for line in (_verdict(one), *map(sentence, one.why)))
+    return tuple(
+        line for one in features for line in (_verdict(one), *map(sentence, one.why), *_flags(one))
+    )
+
+
+def _flags(one: Feature) -> tuple[str, ...]:
+    where = f"of {gpu_name(one.having.gpu)} " if one.having else ""
+    return (f"Add to the command {where}: {one.flags}".replace(" :", ":"),) if one.flags else ()
 
 
 def _verdict(one: Feature) -> str:
