@@ -4,21 +4,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fitcalc import Rejection, Slo, Traffic, plan
+from fitcalc import Rejection, Slo, Trace, Traffic, plan
 from fitcalc.inputs.engine import EngineArgs
+from fitcalc.inputs.rates import Rates
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.server import start
 from server import Server
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """A load over time: its mean and its shape."""
+    """A load over time.
 
-    qps: float
-    isl: int
-    osl: int
-    shape: str
+    Attributes:
+        name: Of what it lasts.
+        traffic: Its requests at their mean rate.
+        rates: Its shape.
+        before: Lines of Python that the two below need.
+        python: The traffic and the shape as Python.
+    """
+
+    name: str
+    traffic: Traffic
+    rates: Rates
+    before: str
+    python: tuple[str, str]
+
+    @classmethod
+    def named(cls, shape: str, qps: float, isl: int, osl: int) -> Profile:
+        """Return an office day or week."""
+        said = f"Traffic(qps={qps!r}, isl={isl}, osl={osl})", repr(shape)
+        traffic = Traffic(qps=qps, isl=isl, osl=osl)
+        return cls(shape, traffic, Rates.named(shape, qps), "", said)
+
+    @classmethod
+    def recorded(cls, trace: Trace, python: str) -> Profile:
+        """Return the hours of a file.
+
+        Raises:
+            InvalidValue: it lasts less than an hour.
+        """
+        rates, (isl, osl) = Rates.counted(trace.arrival_s), trace.lengths()
+        before = (
+            "from fitcalc import Trace\nfrom fitcalc.inputs.rates import Rates\n\n"
+            f"trace = {python}\nrates = Rates.counted(trace.arrival_s)\n"
+            "isl, osl = trace.lengths()\n"
+        )
+        said = "Traffic(qps=rates.mean_per_s, isl=isl, osl=osl)", "rates"
+        traffic = Traffic(qps=rates.mean_per_s, isl=isl, osl=osl)
+        return cls("file", traffic, rates, before, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +83,8 @@ def by_hour(server: Server, profile: Profile, slo: Slo) -> ByHour | Rejection:
         quantization=None,
     )
     found = plan(
-        server.model, Traffic(qps=profile.qps, isl=profile.isl, osl=profile.osl), slo,
-        gpus=[server.gpu], quantization=[setup.weight.id], engine=engine, rates=profile.shape,
+        server.model, profile.traffic, slo, gpus=[server.gpu], quantization=[setup.weight.id],
+        engine=engine, rates=profile.rates,
     )  # fmt: skip
     return ByHour(found, _python(server, profile, slo, setup.weight.id, engine))
 
@@ -58,12 +92,12 @@ def by_hour(server: Server, profile: Profile, slo: Slo) -> ByHour | Rejection:
 def _python(server: Server, profile: Profile, slo: Slo, weight: str, engine: EngineArgs) -> str:
     given = engine.model_dump(exclude_unset=True, exclude_none=True, mode="json")
     settings = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    traffic, rates = profile.python
     return (
-        "from fitcalc import EngineArgs, Slo, Traffic, plan\n\n"
+        f"from fitcalc import EngineArgs, Slo, Traffic, plan\n{profile.before}\n"
         "found = plan(\n"
-        f"    {server.model!r},\n"
-        f"    Traffic(qps={profile.qps!r}, isl={profile.isl}, osl={profile.osl}),\n"
+        f"    {server.model!r},\n    {traffic},\n"
         f"    Slo(ttft_ms={slo.ttft_ms!r}, itl_ms={slo.itl_ms!r}),\n"
         f"    gpus=[{server.gpu!r}],\n    quantization=[{weight!r}],\n"
-        f"    engine=EngineArgs({settings}),\n    rates={profile.shape!r},\n)"
+        f"    engine=EngineArgs({settings}),\n    rates={rates},\n)"
     )

@@ -61,15 +61,16 @@ def money_chart(frame: pd.DataFrame) -> alt.Chart:
     return _steps(frame, alt.Y("USD/h:Q", title="cost (USD/h)"), [])
 
 
-def totals_frame(day: Day, hosted: Hosted | None, tokens: float) -> pd.DataFrame:
+def totals_frame(day: Day, hosted: Hosted | None, name: str, tokens: float) -> pd.DataFrame:
     """Return the sums of the whole profile, a row for each way.
 
     Args:
         day: The servers.
         hosted: Prices of hosts, the cheapest first.
+        name: Of what it lasts.
         tokens: Of a request, input and output. [tokens]
     """
-    unit = "USD a day" if len(day.hours) <= 24 else "USD a week"
+    unit = f"USD a {name}"
     own = [
         {
             "way": way, "server hours": fleet.server_hours, unit: fleet.usd,

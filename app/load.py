@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from by_hour import Profile
 from fitcalc import Mix, Trace, Traffic, TrafficClass
 from fitcalc.inputs.rates import Rates
+from fitcalc.units import SECONDS_PER_HOUR
 from upload import MOST_ROWS, SUFFIXES, read_trace
 
 _LINK: Final = "query-params"
@@ -25,6 +26,9 @@ _STEADY_COUNT: Final = 2000
 """Requests of a steady rate where nobody says how many. [1]"""
 _MOST: Final = 1_000_000
 """Requests that one visitor may simulate. [1]"""
+_LEAST_S: Final = 2 * SECONDS_PER_HOUR
+_MOST_S: Final = 31 * 24 * SECONDS_PER_HOUR
+"""That a file lasts whose hours are priced. [s]"""
 _KEPT: Final = "trace"
 _IMPORTS: Final = "from fitcalc import EngineArgs, Slo, "
 
@@ -81,7 +85,7 @@ def ask_load() -> Load | None:
     drawn = TrafficClass(traffic.model_copy(update={"qps": 1.0}), shape=shape)
     options = (("rates", source), *flags)
     return Load(
-        Mix((drawn,), count), options, imports, python, count, Profile(qps, isl, osl, source)
+        Mix((drawn,), count), options, imports, python, count, Profile.named(source, qps, isl, osl)
     )
 
 
@@ -98,7 +102,9 @@ def _uploaded() -> Load | None:
         st.caption(f"The first {MOST_ROWS:,} rows are read; the commands below read all.")
     flags = (("trace", file.name), *((("skip-bad", ""),) if skip_bad else ()))
     python = f"Trace.read({file.name!r}, skip_bad={skip_bad})"
-    return Load(trace, flags, _IMPORTS + "Trace, simulate", python, len(trace))
+    lasts = _LEAST_S <= trace.span_s <= _MOST_S
+    hours = Profile.recorded(trace, python) if lasts else None
+    return Load(trace, flags, _IMPORTS + "Trace, simulate", python, len(trace), hours)
 
 
 def _read(file: UploadedFile, *, skip_bad: bool) -> Trace:

@@ -21,8 +21,6 @@ from fitcalc.report.words import number
 from server import Server
 from share import plain, show_chart, show_rows
 
-_by_hour = st.cache_data(max_entries=64, show_spinner="Sizing for the peak")(by_hour)
-
 
 def show_day(server: Server, profile: Profile, slo: Slo) -> None:
     """Show how many of one kind of server a profile takes, and what they cost.
@@ -30,8 +28,8 @@ def show_day(server: Server, profile: Profile, slo: Slo) -> None:
     Raises:
         FitcalcError: the question makes no sense; the message is one sentence.
     """
-    st.subheader(f"Servers over the {profile.shape}", anchor=False)
-    answer = _by_hour(server, profile, slo)
+    st.subheader(f"Servers over the {profile.name}", anchor=False)
+    answer = by_hour(server, profile, slo)
     if isinstance(answer, Rejection):
         st.error(f"It does not start: {plain(answer.reason)}.")
     elif answer.found.best is None or answer.found.day is None:
@@ -47,7 +45,8 @@ def _show(found: Plan, profile: Profile) -> None:
     assert day is not None  # noqa: S101 - the caller has looked
     assert best is not None  # noqa: S101 - the caller has looked
     st.markdown("\n".join(f"- {plain(line)}" for line in day_lines(day)))
-    totals = totals_frame(day, found.hosted, profile.isl + profile.osl)
+    tokens = profile.traffic.isl.mean + profile.traffic.osl.mean
+    totals = totals_frame(day, found.hosted, profile.name, tokens)
     st.dataframe(totals, hide_index=True, placeholder="-", column_config={
         name: st.column_config.NumberColumn(format="%.3f" if name == "USD/Mtok" else "%.1f")
         for name in totals.columns[1:]

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 pytest.importorskip("streamlit", reason="the dashboard needs the extra [app]")
@@ -70,6 +71,19 @@ def test_a_day_is_priced_for_the_peak_by_the_hour_and_at_an_api() -> None:
     inputs, outputs = host.usd_per_million_input_tokens, host.usd_per_million_output_tokens
     asked = requests * (575 * inputs + 248 * outputs) / 1e6
     assert cost[f"API of {host.host}"] == pytest.approx(asked)
+
+
+def test_the_hours_of_a_file_are_priced() -> None:
+    seconds = np.concatenate([np.arange(0, 3600, 0.1), np.arange(3600, 10_900, 2.0)])
+    rows = "".join(f"{at:.1f},500,100\n" for at in seconds)
+    app = opened(source="file", gpu="l40s", itl="60")
+    app.file_uploader[0].set_value(("a.csv", TRACE[: TRACE.index(b"\n") + 1] + rows.encode(), ""))
+    app.run()
+    assert not app.exception
+    assert "39,600 requests in 3 hours" in app.main.markdown[0].value
+    totals = app.dataframe[0].value.set_index("way")
+    assert totals["USD a file"]["for the peak"] > totals["USD a file"]["by the hour"]
+    assert "Rates.counted(trace.arrival_s)" in app.code[0].value
 
 
 def test_a_week_has_the_hours_of_one() -> None:

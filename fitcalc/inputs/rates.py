@@ -17,6 +17,7 @@ from fitcalc.inputs.lengths import Lengths
 from fitcalc.units import Array
 
 _HOUR = 3600.0
+_MOST_HOURS = 366 * 24
 _RATE_COLUMNS = (("time_s", "rate"), ("time", "rate"), ("window_start_s", "total_rate_rps"))
 _DAY = (
     0.55, 0.45, 0.38, 0.33, 0.31, 0.33, 0.40, 0.55, 0.80, 1.10, 1.32, 1.42,
@@ -97,6 +98,21 @@ class Rates:
         if name == "day":
             return cls.day(mean_per_s)
         return cls.week(mean_per_s) if name == "week" else cls.read(name)
+
+    @classmethod
+    def counted(cls, arrival_s: Array) -> Self:
+        """Return the rates of the whole hours of some arrivals, the first at 0 s.
+
+        Raises:
+            InvalidValue: they last less than an hour, or longer than a year.
+        """
+        hours = float(arrival_s[-1]) // _HOUR
+        if not 1 <= hours <= _MOST_HOURS:
+            fix = "give arrivals over 1 hour to 1 year"
+            raise InvalidValue("rates", f"{arrival_s[-1]:,.4g} s", fix)
+        edges = np.arange(hours + 1) * _HOUR
+        counts, _ = np.histogram(arrival_s[arrival_s < edges[-1]], edges)
+        return cls(edges[:-1], counts / _HOUR, float(edges[-1]))
 
     @property
     def mean_per_s(self) -> float:

@@ -89,3 +89,17 @@ def test_classes_mix_at_their_rates() -> None:
         Mix(())
     with pytest.raises(InvalidValue, match="concurrency"):
         Mix((TrafficClass(Traffic(concurrency=3, isl=5, osl=5)),))
+
+
+def test_counted_hours_are_those_of_the_arrivals() -> None:
+    counted = Rates.counted(np.array([0.0, 10.0, 3599.9, 3600.0, 7300.0]))
+    assert counted.per_s.tolist() == pytest.approx([3 / 3600, 1 / 3600])
+    assert counted.end_s == 7200.0
+    drawn = Rates.day(2.0).arrivals_s(np.random.default_rng(0), 2 * 26 * 3600)
+    assert Rates.counted(drawn).per_s[:24] == pytest.approx(Rates.day(2.0).per_s, rel=0.15)
+
+
+@pytest.mark.parametrize("last_s", [0.0, 3599.0, 1e300])
+def test_arrivals_of_no_hour_or_of_ages_are_refused(last_s: float) -> None:
+    with pytest.raises(InvalidValue, match="1 hour to 1 year"):
+        Rates.counted(np.array([0.0, last_s]))
