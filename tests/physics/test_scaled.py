@@ -34,9 +34,12 @@ def test_better_kernels_are_never_slower_and_links_stay(
 
 
 def test_arithmetic_takes_as_much_longer_as_its_peak_is_lower() -> None:
-    """A prompt of 8k tokens on one GPU is nearly all arithmetic: a fifth less takes 25 % more."""
+    """A prompt of 8k tokens on one GPU is nearly all arithmetic: a fifth less takes 25 % more.
+
+    Storing its new keys, which is part of prefill attention, is not.
+    """
     step = steps("llama-3.1-8b", "h100")
     work = (0, 0, 8192, 8192**2 / 2, 1)
     plain, slow = (one.breakdown(*work) for one in (step, with_efficiency(step, 0.8)))
     for part in ("gemm", "attention_prefill"):
-        assert float(slow[part]) / float(plain[part]) == pytest.approx(1.25, abs=0.01)
+        assert float(slow[part]) / float(plain[part]) == pytest.approx(1.25, abs=0.02)
