@@ -184,7 +184,7 @@ def test_the_plugin_says_what_broke(pytester: pytest.Pytester) -> None:
     )
     done = run_pytest(pytester)
     done.assert_outcomes(failed=2)
-    done.stdout.fnmatch_lines(["*misses its promise*", "*ttft at p95 is*", "*wrong.toml line 3: *"])
+    done.stdout.fnmatch_lines(["*misses its promise*", "*TTFT at p95 is*", "*wrong.toml line 3: *"])
 
 
 @pytest.mark.usefixtures("plugin_path")

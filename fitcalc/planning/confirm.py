@@ -162,8 +162,8 @@ def _late(one: Finalist, seen: Verification) -> RejectedChoice:
     )
     promised = worst.promised_ms or 0.0
     reason = (
-        f"in events {worst.limit.value} at p{worst.percentile:g} is {in_ms(worst.simulated_ms)}, "
-        f"promised are {in_ms(promised)}"
+        f"in events {worst.limit.value.upper()} at p{worst.percentile:g} is "
+        f"{in_ms(worst.simulated_ms)}, promised are {in_ms(promised)}"
     )
     no = Rejection(limit=worst.limit, needed=worst.simulated_ms, available=promised, reason=reason)
     engine = one.setup.engine

@@ -11,6 +11,9 @@ from fitcalc.catalog.price import ANY_REGION, Offer
 from fitcalc.planning.market import Market
 from fitcalc.units import MEGA, SECONDS_PER_HOUR
 
+_HALF_A_CENT = 0.005
+"""What an amount in cents is rounded by. [USD]"""
+
 
 def replicas_for(load: float, each: float, headroom: float) -> float:
     """Return replicas for a load when each carries so much and a share stays free. [1]
@@ -114,3 +117,13 @@ def usd_per_million(usd_per_hour: float, tokens_per_s: float) -> float:
 def bill_per_million(bill: Bill | None, tokens_per_s: float) -> float | None:
     """Money of a bill for a million tokens; ``None`` where no price is known. [USD]"""
     return None if bill is None else usd_per_million(bill.usd_per_hour, tokens_per_s)
+
+
+def within_budget(usd_per_hour: float, budget: float) -> bool:
+    """Whether an amount is within a budget as both are written: in cents. [USD/h]
+
+    Examples:
+        >>> within_budget(283.20000000000005, 283.2), within_budget(283.21, 283.2)
+        (True, False)
+    """
+    return usd_per_hour <= budget + _HALF_A_CENT

@@ -9,6 +9,7 @@ import numpy as np
 from fitcalc.answers import Limit, Rejection
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice
+from fitcalc.planning.cost import within_budget
 from fitcalc.planning.evaluate import Entry, Found, Search
 from fitcalc.planning.missed import in_ms
 from fitcalc.planning.priced import Priced
@@ -57,7 +58,7 @@ def cannot_carry(search: Search, found: Sequence[Found]) -> list[RejectedChoice]
             limit=limit,
             needed=felt,
             available=promised,
-            reason=f"{limit.value} at p{percentile:g} is {in_ms(felt)} with hardly any "
+            reason=f"{limit.value.upper()} at p{percentile:g} is {in_ms(felt)} with hardly any "
             f"load; promised {in_ms(promised)}",
         )
         lost.append(of(one.entry, no))
@@ -90,7 +91,7 @@ def _over(one: Priced, max_gpus: int | None, budget: float | None) -> Rejection 
         reason = "no price is known, so the budget cannot be checked"
         return Rejection(limit=Limit.PRICE, needed=0.0, available=budget, reason=reason)
     money = one.bill.usd_per_hour
-    if money <= budget:
+    if within_budget(money, budget):
         return None
     reason = f"the traffic costs {money:,.2f} USD/h; at most {budget:,.2f} are allowed"
     return Rejection(limit=Limit.BUDGET, needed=money, available=budget, reason=reason)

@@ -48,7 +48,7 @@ def missed(
         needed = latency.at(percentile) * (slower[limit] if slower else 1.0)
         if promised is not None and needed > promised:
             why = (
-                f"{limit.value} at p{percentile:g} is {in_ms(needed)}, "
+                f"{limit.value.upper()} at p{percentile:g} is {in_ms(needed)}, "
                 f"promised are {in_ms(promised)}"
             )
             out.append(Failure(limit=limit, needed=needed, available=promised, reason=why))

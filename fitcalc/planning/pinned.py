@@ -9,7 +9,7 @@ from fitcalc.catalog.gpu import resolve_gpu
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.scenario import Deployment, Scenario
-from fitcalc.planning.cost import bill
+from fitcalc.planning.cost import bill, within_budget
 from fitcalc.planning.market import Market, market
 from fitcalc.planning.missed import Failure, failure, missed
 from fitcalc.planning.predict import predict
@@ -75,7 +75,7 @@ def _spent(gpus: int, money: float | None, limits: PlanLimits) -> tuple[Failure,
     if budget is not None and money is None:
         why = "no price is known, so the budget cannot be checked"
         out.append(Failure(limit=Limit.PRICE, needed=0.0, available=budget, reason=why))
-    elif budget is not None and money is not None and money > budget:
+    elif budget is not None and money is not None and not within_budget(money, budget):
         why = f"the deployment costs {money:,.2f} USD/h; at most {budget:,.2f} are allowed"
         out.append(Failure(limit=Limit.BUDGET, needed=money, available=budget, reason=why))
     return tuple(out)

@@ -76,6 +76,11 @@ def _answers(now: Lock, before: Lock) -> Iterator[Difference]:
     for name, new, old in _pairs(now, before):
         if new is None or old is None:
             continue
+        if (old.served is None) is not (new.served is None):
+            yield Difference(
+                kind=Kind.ANSWER, scenario=name, what="served by", before=_who(old), now=_who(new)
+            )
+            continue
         yield from _changed(Kind.ANSWER, name, _answer(old), _answer(new))
 
 
@@ -100,6 +105,10 @@ def _full(question: Mapping[str, Cell]) -> dict[str, Cell]:
 def _answer(one: LockedScenario) -> dict[str, Cell]:
     cells = {} if one.served is None else flat(one.served.model_dump(mode="json"))
     return {"ok": one.ok, **cells}
+
+
+def _who(one: LockedScenario) -> str | None:
+    return None if one.served is None else f"{one.served.gpu_count} x {one.served.gpu}"
 
 
 def _changed(

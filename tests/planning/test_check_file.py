@@ -135,6 +135,32 @@ def test_a_much_cheaper_change_is_offered_beside_the_least(tmp_path: Path) -> No
     assert check(read_scenario(written(tmp_path, with_change(text, bargain)))).ok
 
 
+def test_what_a_choice_costs_is_budget_enough_as_it_is_shown(tmp_path: Path) -> None:
+    text = PINNED.format(qps=4, ttft=500).replace("replicas = 2", "replicas = 96")
+    cost = check(read_scenario(written(tmp_path, text))).served
+    assert cost is not None
+    assert cost.usd_per_hour is not None
+    for budget, kept in ((cost.usd_per_hour, True), (cost.usd_per_hour - 0.01, False)):
+        limited = f"{text}[plan]\nbudget_usd_per_hour = {budget:.2f}\n"
+        assert check(read_scenario(written(tmp_path, limited))).ok is kept
+
+
+def test_a_pinned_choice_over_two_limits_says_how_both_would_pass(tmp_path: Path) -> None:
+    text = PINNED.format(qps=4, ttft=5).replace("replicas = 2", "replicas = 96")
+    text += "[plan]\nbudget_usd_per_hour = 100\n"
+    (both,) = (one for one in relaxed(written(tmp_path, text)).relaxations if len(one.changes) > 1)
+    assert check(read_scenario(written(tmp_path, with_change(text, both)))).ok
+
+
+def test_a_lost_answer_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, PLANNED.format(limits=""))
+    lock_path(path).write_text(make_lock(path)[0].text(), encoding="utf-8")
+    written(tmp_path, PLANNED.format(limits="max_gpus = 1"))
+    since = check_file(path, baseline=lock_path(path), relax=False).since
+    answers = [one for one in since if one.kind is Kind.ANSWER]
+    assert [(one.what, one.now) for one in answers] == [("served by", None)]
+
+
 def test_a_pinned_choice_is_held_to_budget_gpus_and_headroom(tmp_path: Path) -> None:
     head = PINNED.format(qps=4, ttft=500)
     limits = "[plan]\nbudget_usd_per_hour = 1\nmax_gpus = 1\n"

@@ -63,7 +63,7 @@ def test_annotations_are_workflow_commands(
     assert run(["check", "--annotations", "auto", "--json"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["ok"] is False
-    start = "::error file=fitcalc.toml,line=8,title=fitcalc%3A ttft::bad: ttft at p95 is "
+    start = "::error file=fitcalc.toml,line=8,title=fitcalc%3A ttft::bad: TTFT at p95 is "
     assert said.err.startswith(start)
     file.write_text(TWO.replace("ttft_ms", "tttft"), encoding="utf-8")
     assert run(["check", "--annotations", "auto"]) == 2
