@@ -131,6 +131,14 @@ def plan(
             rich_help_panel="Answer",
         ),
     ] = True,
+    disaggregated: Annotated[
+        bool,
+        typer.Option(
+            "--disaggregated",
+            help="Size servers of prefill and of decode alone besides, event by event.",
+            rich_help_panel="Features",
+        ),
+    ] = False,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
 ) -> int:
@@ -170,6 +178,7 @@ def plan(
         pareto=pareto,
         sensitivity=_SHARE if sensitivity else None,
         speculation=speculation,
+        disaggregated=disaggregated,
     )
     if relax and not answer:
         from fitcalc.cli.relaxed import with_relaxations

@@ -12,6 +12,7 @@ class FeatureName(StrEnum):
 
     PREFIX_CACHING = "prefix_caching"
     SPECULATIVE_DECODING = "speculative_decoding"
+    DISAGGREGATED = "disaggregated"
 
 
 class Fleet(Row):

@@ -57,6 +57,7 @@ def plan(
     pareto: bool = False,
     sensitivity: float | None = None,
     speculation: Speculation | None = None,
+    disaggregated: bool = False,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -95,6 +96,7 @@ def plan(
         sensitivity: Also say what so much less and more of each part of the question does to the
             choice, such as 0.2. [1]
         speculation: Also cost speculative decoding on the configurations that are kept.
+        disaggregated: Also size pools of prefill and of decode servers, event by event.
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -173,6 +175,10 @@ def plan(
         from fitcalc.planning.speculation import speculative  # noqa: PLC0415 - only where asked
 
         features.append(speculative(search, kept, speculation, limits))
+    if disaggregated:
+        from fitcalc.planning.pooled import disaggregated as pooled  # noqa: PLC0415 - loads events
+
+        features.append(pooled(search, kept[0], limits))
     update["features"] = tuple(features)
     if pareto:
         from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked

@@ -76,6 +76,44 @@ def smallest_pools(
     return decode if isinstance(decode, Rejection) else Pools(prefill, decode, kv_link)
 
 
+def smallest_fleet(
+    model: ModelName,
+    gpu: str,
+    engine: EngineArgs | None,
+    traffic_or_trace: Traffic | Trace | Mix,
+    slo: Slo,
+    *,
+    most: int = 64,
+    seed: int = 0,
+) -> int | Rejection:
+    """Find the fewest servers that do both, held to the promise as ``smallest_pools`` is. [1]
+
+    Args:
+        model: As in ``simulate``.
+        gpu: As in ``simulate``.
+        engine: As in ``simulate``.
+        traffic_or_trace: As in ``simulate``.
+        slo: What must be kept.
+        most: Servers at most. [1]
+        seed: As in ``simulate``.
+    """
+
+    def met(servers: int) -> float | Rejection:
+        seen = simulate(
+            model,
+            gpu,
+            engine,
+            traffic_or_trace,
+            replicas=servers,
+            slo=slo,
+            seed=seed,
+            router=Router.LEAST_REQUESTS,
+        )
+        return _share(seen) if isinstance(seen, Simulation) else seen
+
+    return _fewest(met, slo, most)
+
+
 def _share(seen: Simulation) -> float:
     """Share of the requests within every bound; none where the pools do not keep up. [1]"""
     return (seen.slo_met or 0.0) if seen.stable else 0.0

@@ -10,6 +10,7 @@ _SHOWN = 0.005
 _NAMES = {
     FeatureName.PREFIX_CACHING: "Prefix caching",
     FeatureName.SPECULATIVE_DECODING: "Speculative decoding",
+    FeatureName.DISAGGREGATED: "Prefill apart from decode",
 }
 
 
