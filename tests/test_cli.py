@@ -510,3 +510,16 @@ def test_sensitivity_is_told_in_every_format(capsys: pytest.CaptureFixture[str])
         for words in ("input length", "output length", "rate", "efficiency", "GPU's price"):
             assert words in out
         assert f"{found['base']['gpu_count']} GPU" in out
+
+
+def test_answers_of_one_token_show_no_gaps(capsys: pytest.CaptureFixture[str]) -> None:
+    server = ["--model", "8b", "--gpu", "h100", "--isl", "2000", "--qps", "5"]
+    code, out, _ = answer(capsys, "predict", *server, "--osl", "1")
+    assert code == 0
+    assert "first token" in out
+    assert "whole request" in out
+    for word in ("ITL", "TPOT", "0.0 ms"):
+        assert word not in out
+    found = json.loads(answer(capsys, "predict", *server, "--osl", "1", "--json")[1])
+    assert found["e2e_ms"] == found["ttft_ms"]
+    assert "TPOT" in answer(capsys, "predict", *server, "--osl", "2")[1]

@@ -146,7 +146,9 @@ def _pinned(asked: Scenario, pinned: Deployment, name: str) -> _Side:
     setup = set_up(asked.model, pinned.gpu, asked.engine)
     if isinstance(setup, Rejection):
         raise _stopped(name, setup)
-    ledger, found = ledger_of(setup), predict(asked.model, pinned.gpu, asked.engine, share)
+    ledger = ledger_of(setup)
+    # As plans are predicted: another method would be a difference of its own.
+    found = predict(asked.model, pinned.gpu, asked.engine, share, method="closed_form")
     if isinstance(ledger, Rejection):
         raise _stopped(name, ledger)
     if isinstance(found, Rejection):

@@ -54,7 +54,7 @@ def latency(server: Profile, state: Steady, burstiness: float = 1.0) -> Latency:
     mean = ttft.total_mean + steps * gap
     growth = steps**2 * (spread * (1.0 + server.cv2_decode) + gap**2 * server.cv2_decode)
     e2e = _single(np.zeros_like(mean), mean, ttft.total_variance + growth)
-    return Latency(ttft, gaps, tpot, e2e)
+    return Latency(ttft, gaps, tpot, e2e if server.decodes else ttft)
 
 
 def ttft_law(server: Profile, state: Steady, burstiness: float = 1.0) -> Mixture:

@@ -52,6 +52,8 @@ def latency_table(
         (Limit.E2E, "whole request", felt.e2e_ms, slo.e2e_ms if slo else None),
     )
     for which, words, found, limit in rows:
+        if not found.p99:  # answers of one token have no gaps
+            continue
         name = which.value.upper() if which else "TPOT"
         cells = [milliseconds(float(getattr(found, column))) for column in columns]
         promise = [_kept(found, slo.at(which or Limit.TTFT), limit)] if slo else []
@@ -107,9 +109,9 @@ def trust_words(prediction: Prediction) -> str:
     """Say where the numbers come from and how far off they may be."""
     low, high = prediction.interval.tpot_ms
     first, last = prediction.interval.ttft_ms
+    gaps = f" and between {number(low)} and {number(high)} ms mean TPOT" if high else ""
     return (
         f"{prediction.calibrated.value}: {CALIBRATED[prediction.calibrated]}. 8 of 10 servers are "
-        f"expected between {number(first)} and {number(last)} ms mean TTFT and between "
-        f"{number(low)} and {number(high)} ms mean TPOT "
+        f"expected between {number(first)} and {number(last)} ms mean TTFT{gaps} "
         f"({prediction.method.replace('_', ' ')})."
     )

@@ -109,7 +109,10 @@ def test_a_pinned_deployment_is_what_predict_and_fit_say() -> None:
     )  # fmt: skip
     made = compare(pinned, planned("h100"))
     said = {term.name: term.a for term in made.terms}
-    alone, room = predict(MODEL, "h100", engine, CHAT.share(4)), fit(MODEL, "h100", engine)
+    alone, room = (
+        predict(MODEL, "h100", engine, CHAT.share(4), method="closed_form"),
+        fit(MODEL, "h100", engine),
+    )
     assert alone
     assert isinstance(room, MemoryLedger)
     assert said["E2E mean"] == alone.e2e_ms.mean  # type: ignore[union-attr]

@@ -75,7 +75,8 @@ def test_no_choice_of_the_plan_beats_the_front(asked: Plan) -> None:
 
 def test_every_point_keeps_the_promise_when_predicted_alone(asked: Plan) -> None:
     for point in asked.pareto or ():
-        found = predict("llama-3.1-8b", point.gpu, point.engine, CHAT.share(point.replicas))
+        share = CHAT.share(point.replicas)
+        found = predict("llama-3.1-8b", point.gpu, point.engine, share, method="closed_form")
         assert isinstance(found, Prediction)
         assert found.ttft_ms.at(SLO.percentile) == pytest.approx(point.ttft_ms, rel=0.02)
         assert found.ttft_ms.at(SLO.percentile) <= SLO.ttft_ms
