@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard \
+.PHONY: help plan test check format lint types imports cover snapshot bench fuzz dashboard screenshots \
 	calibrate accuracy conformance clean
 
 help: ## Show the targets
@@ -76,6 +76,9 @@ bench: $(VENV)/.dev ## Measure start-up, warm plan, install size, steps and the 
 
 fuzz: $(VENV)/.dev ## Run the property tests wide and at random
 	HYPOTHESIS_PROFILE=wide $(BIN)/pytest
+
+screenshots: $(VENV)/.dev ## Make docs/images: every view of the dashboard
+	$(BIN)/python docs/screenshots.py
 
 dashboard: $(VENV)/.dev ## Open the dashboard
 	$(BIN)/fitcalc dashboard

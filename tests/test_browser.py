@@ -92,6 +92,7 @@ def test_a_visitor_opens_changes_shares_and_takes_a_file(
     before = number.inner_text()
     change(page, view, view.values[0])
     after = answered(number, before)
+    assert f"{view.key}={view.values[0]}" in page.url
     with page.expect_download() as taken:
         page.get_by_role("button", name=view.file).first.click()
     file = tmp_path / taken.value.suggested_filename

@@ -102,14 +102,19 @@ def opened(page: Page, view: View, link: str) -> Locator:
 
 
 def change(page: Page, view: View, value: str) -> None:
-    """Change the view's widget as a visitor does, and wait for the address to say so."""
+    """Change the view's widget as a visitor does, and wait for the address to say so.
+
+    A default is not said.
+    """
+    before = page.url
     if view.widget:
         field = page.get_by_label(view.widget, exact=True)
         field.fill(value)
         field.press("Enter")
     else:
         page.get_by_text(value, exact=True).first.click()
-    page.wait_for_url(lambda link: parse_qs(urlsplit(link).query).get(view.key) == [value])
+    page.wait_for_url(lambda link: link != before)
+    assert parse_qs(urlsplit(page.url).query).get(view.key, [value]) == [value]
 
 
 def answered(number: Locator, before: str) -> str:
@@ -124,8 +129,8 @@ def settle(page: Page) -> None:
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
-def stretch(page: Page, most: int = 6000) -> None:
-    """Make the window as high as its page, so that nothing is scrolled away. [px]"""
+def stretch(page: Page, most: int) -> None:
+    """Make the window as high as its page, so that nothing is scrolled away."""
     size = page.viewport_size
     assert size is not None
     height = int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight"))
@@ -133,10 +138,10 @@ def stretch(page: Page, most: int = 6000) -> None:
     page.wait_for_timeout(_FRAME_MS)
 
 
-def shoot(page: Page, path: Path) -> None:
-    """Save a picture of the whole page."""
+def shoot(page: Page, path: Path, most: int = 6000) -> None:
+    """Save a picture of the page, as high as it is. [px]"""
     path.parent.mkdir(parents=True, exist_ok=True)
-    stretch(page)
+    stretch(page, most)
     page.screenshot(path=path)
 
 
