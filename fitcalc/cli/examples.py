@@ -14,12 +14,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fitcalc fit --model 70b --gpu h100 --tp 4 --ctx 8k --what-if",
         "fitcalc fit --model 70b",
     ),
-    "predict": ("fitcalc predict --model 70b --gpu h100 --tp 4 --ctx 8k --qps 1",),
+    "predict": ("fitcalc predict --model 70b --gpu h100 --tp 4 --ctx 8k --qps 0.5",),
     "simulate": (
-        "fitcalc simulate --model 70b --gpu h100 --tp 4 --ctx 8k --qps 1 --seed 7",
+        "fitcalc simulate --model 70b --gpu h100 --tp 4 --ctx 8k --qps 0.5 --seed 7",
         "fitcalc simulate --model 8b --gpu h100 --trace day.csv --replicas 2",
     ),
-    "explain": ("fitcalc explain --model 70b --gpu h100 --tp 4 --ctx 8k --qps 1",),
+    "explain": ("fitcalc explain --model 70b --gpu h100 --tp 4 --ctx 8k --qps 0.5",),
     "sweep": (
         "fitcalc sweep --model 8b --gpu h100,l40s --isl 1k --osl 200 --qps 1,2,4",
         "fitcalc sweep fitcalc.toml --set traffic.qps=10,20,40",
