@@ -149,12 +149,19 @@ def plan(
     from fitcalc.planning.unsaid import name_defaults
 
     load = profile.load
-    server = {
+    server: dict[str, object] = {
         "kv_cache_dtype": kv_cache_dtype,
         "gpu_memory_utilization": gpu_memory_utilization,
         "version": vllm_version,
     }
+    if profile.mix is not None and profile.mix.ranked:
+        server["scheduling_policy"] = "priority"
     engine = EngineArgs(max_model_len=load.length.longest, **opt.known(server))
+    promise = slo
+    if profile.mix is not None:
+        from fitcalc.planning.mixed import tightest
+
+        promise = tightest(profile.mix, slo)
     ask = partial(
         make_plan,
         model,
@@ -173,14 +180,20 @@ def plan(
     )
     answer = ask(
         load.traffic,
-        slo,
+        promise,
         verify=Verify.CHEAP if verify is None else verify,
         pareto=pareto,
         sensitivity=_SHARE if sensitivity else None,
         speculation=speculation,
         disaggregated=disaggregated,
     )
-    if relax and not answer:
+    if profile.mix is not None:
+        from fitcalc.planning.mixed import with_pools
+
+        open_length = engine.replace(max_model_len=None)
+        answer = with_pools(answer, profile.mix, slo, partial(ask, engine=open_length))
+    served = answer or any(one.having or one.without for one in answer.features)
+    if relax and not served:
         from fitcalc.cli.relaxed import with_relaxations
 
         limits = PlanLimits(
@@ -194,7 +207,7 @@ def plan(
         answer = with_relaxations(answer, ask, limits, buying)
     answer = name_defaults(answer, slo, engine, split=bool(load.length.note))
     _write(answer, load.length.note, top, as_json=as_json, as_markdown=as_markdown)
-    return ANSWERED if answer else NOTHING_FITS
+    return ANSWERED if served else NOTHING_FITS
 
 
 def _write(answer: Plan, note: str, top: int, *, as_json: bool, as_markdown: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +15,10 @@ from fitcalc.inputs.risk import Risk, parse_growth
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.units import MILLI, parse_milliseconds
 
-_RISK, _DAY = "Risk", "Day"
+if TYPE_CHECKING:
+    from fitcalc.inputs.mixture import Mix
+
+_RISK, _DAY, _FEATURES = "Risk", "Day", "Features"
 
 
 def read_risk(
@@ -62,11 +66,12 @@ def read_risk(
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A load, its rates over time where they change, and the autoscaler's limits."""
+    """A load, its rates over time where they change, the autoscaler's limits, and its classes."""
 
     load: opt.Load
     rates: Rates | None
     scaling: Scaling
+    mix: Mix | None = None
 
 
 def read_profile(
@@ -105,6 +110,14 @@ def read_profile(
     prefix_hit: opt.PrefixHit = None,
     prefix_tokens: opt.PrefixTokens = None,
     num_prefixes: opt.NumPrefixes = None,
+    mix: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML of classes that come together: [[class]] name, qps, isl, osl, ttft, itl. "
+            "Plans for shared servers and compares a pool for each class.",
+            rich_help_panel=_FEATURES,
+        ),
+    ] = None,
 ) -> Profile:
     """Read the traffic, and what it does over the day.
 
@@ -112,6 +125,14 @@ def read_profile(
         InvalidValue: options that contradict each other.
     """
     shape = None
+    if mix is not None:
+        others = {
+            "rates": rates, "min_replicas": min_replicas, "max_replicas": max_replicas,
+            "cold_start": cold_start, "ctx": ctx, "isl": isl, "osl": osl, "qps": qps,
+            "concurrency": concurrency, "burstiness": burstiness, "prefix_hit": prefix_hit,
+            "prefix_tokens": prefix_tokens, "num_prefixes": num_prefixes,
+        }  # fmt: skip
+        return _mixed(mix, list(opt.known(others)), num_requests)
     start_s = None if cold_start is None else parse_milliseconds(cold_start, "cold_start") * MILLI
     limits = {"min_replicas": min_replicas, "max_replicas": max_replicas, "cold_start_s": start_s}
     if rates is None:
@@ -139,3 +160,20 @@ def read_profile(
         num_prefixes=num_prefixes,
     )
     return Profile(load, shape, Scaling(**opt.known(limits)))
+
+
+def _mixed(path: Path, others: list[str], num_requests: int | None) -> Profile:
+    """Read classes that come together as one load.
+
+    Raises:
+        InvalidValue: the file makes no sense, or options say another load.
+    """
+    from fitcalc.inputs.context import RequestLength
+    from fitcalc.inputs.mix_file import read_mix
+
+    if others:
+        raise InvalidValue("mix", path, f"give it without {', '.join(others)}")
+    mix = read_mix(path, num_requests=num_requests)
+    traffic = mix.merged()
+    length = RequestLength(round(traffic.isl.mean), round(traffic.osl.mean), traffic.longest, "")
+    return Profile(opt.Load(traffic, length), None, Scaling(), mix)

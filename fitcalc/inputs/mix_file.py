@@ -11,11 +11,13 @@ from fitcalc.errors import InvalidValue
 from fitcalc.inputs.mixture import Mix, TrafficClass
 from fitcalc.inputs.question import Question
 from fitcalc.inputs.rates import Rates, read_lengths
+from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.toml_file import lengths_of, read_toml
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.units import parse_rate
 
 _HEADER = re.compile(r"^\s*\[\[\s*class\s*\]\]")
+_PROMISE = {"ttft": "ttft_ms", "itl": "itl_ms", "e2e": "e2e_ms", "percentile": "percentile"}
 _EXAMPLE = 'write [[class]] with name, qps, isl and osl below it, such as name = "chat"'
 
 
@@ -30,6 +32,8 @@ class ClassFields(Question):
         rates: CSV of a rate over time, scaled to qps where that is given, beside the file.
         burstiness: As in ``Traffic``. [1]
         priority: vLLM's, lower runs first.
+        ttft, itl, e2e: Promises of its own, as in ``Slo``: "2s", or a number. [ms]
+        percentile: Share of its requests that must keep them. [%]
     """
 
     name: str = Field(min_length=1, max_length=64)
@@ -40,6 +44,10 @@ class ClassFields(Question):
     rates: str | None = None
     burstiness: float = 1.0
     priority: int = Field(default=0, ge=-(1 << 62), le=1 << 62)
+    ttft: str | float | None = None
+    itl: str | float | None = None
+    e2e: str | float | None = None
+    percentile: float | None = None
 
     @field_validator("qps", mode="before")
     @classmethod
@@ -91,7 +99,18 @@ def _class(fields: ClassFields, folder: Path) -> TrafficClass:
         rates = rates if fields.qps is None else rates.scaled(fields.qps)
     qps = fields.qps if rates is None else rates.mean_per_s
     traffic = Traffic(qps=qps, isl=isl, osl=osl, burstiness=fields.burstiness)
-    return TrafficClass(traffic, fields.priority, rates, fields.name)
+    return TrafficClass(traffic, fields.priority, rates, fields.name, _promise(fields))
+
+
+def _promise(fields: ClassFields) -> Slo | None:
+    """Return the promise that is the class's own, each mistake under the name in the file."""
+    given = {name: getattr(fields, name) for name in _PROMISE if getattr(fields, name) is not None}
+    for name, value in given.items():
+        try:
+            Slo(**{_PROMISE[name]: value})
+        except InvalidValue as wrong:
+            raise InvalidValue(name, wrong.value, wrong.fix) from None
+    return Slo(**{_PROMISE[name]: value for name, value in given.items()}) if given else None
 
 
 def _line(text: str, number: int, field: str) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fitcalc.errors import InvalidValue
+from fitcalc.inputs.lengths import Lengths
 from fitcalc.inputs.ramp import RampUp
 from fitcalc.inputs.rates import Rates
+from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.trace import Trace
 from fitcalc.inputs.traffic import Traffic
+
+_POINTS = 100
+"""Lengths that stand for a class's law in a merged one. [1]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +29,21 @@ class TrafficClass:
         priority: vLLM's priority of its requests, lower runs first.
         shape: Its rate over time or over its requests; ``None`` = the traffic's own, always.
         name: What the report calls it; empty = its number.
+        promise: The bounds that are its own; ``None`` = those of everybody.
     """
 
     traffic: Traffic
     priority: int = 0
     shape: Rates | RampUp | None = None
     name: str = ""
+    promise: Slo | None = None
+
+    def promised(self, slo: Slo) -> Slo:
+        """Return everybody's promise with the bounds of its own in their place."""
+        if self.promise is None:
+            return slo
+        own = self.promise
+        return slo.replace(**{name: getattr(own, name) for name in own.model_fields_set})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,42 @@ class Mix:
         """The only class's traffic; ``None`` of several."""
         return self.classes[0].traffic if len(self.classes) == 1 else None
 
+    @property
+    def ranked(self) -> bool:
+        """Whether some classes go before others."""
+        return len({one.priority for one in self.classes}) > 1
+
+    def promises(self, slo: Slo | None) -> tuple[Slo, ...]:
+        """Return what each class is promised; empty where nobody is promised anything."""
+        if slo is None and all(one.promise is None for one in self.classes):
+            return ()
+        return tuple(one.promised(slo or Slo()) for one in self.classes)
+
+    def scaled(self, factor: float) -> Mix:
+        """Return the mix with all rates so many times as high."""
+        return replace(
+            self,
+            classes=tuple(
+                replace(one, traffic=one.traffic.replace(qps=(one.traffic.qps or 0.0) * factor))
+                for one in self.classes
+            ),
+        )
+
+    def merged(self) -> Traffic:
+        """Return one traffic with the rates' sum, the lengths weighed by the rates.
+
+        A prompt's length then says nothing about its answer's, which in a mix it does.
+        """
+        if self.traffic is not None:
+            return self.traffic
+        rates = [one.traffic.qps or 0.0 for one in self.classes]
+        return Traffic(
+            qps=sum(rates),
+            isl=_together([one.traffic.isl for one in self.classes], rates),
+            osl=_together([one.traffic.osl for one in self.classes], rates),
+            burstiness=min(one.traffic.burstiness for one in self.classes),
+        )
+
     def draw(self, num_requests: int, *, seed: int = 0) -> Trace:
         """Draw the first requests of all classes.
 
@@ -96,12 +147,24 @@ class Mix:
             arrival_s=arrival[chosen] - arrival[chosen[0]],
             isl=np.concatenate([part.isl for part in parts])[chosen],
             osl=np.concatenate([part.osl for part in parts])[chosen],
-            priority=priority[kind[chosen]] if len(set(priority.tolist())) > 1 else None,
+            priority=priority[kind[chosen]] if self.ranked else None,
             kind=kind[chosen] if len(parts) > 1 else None,
             kind_names=self.names if len(parts) > 1 else (),
             hash_ids=_hashes(parts[0], chosen) if len(parts) == 1 else None,
             hash_block_tokens=parts[0].hash_block_tokens,
         )
+
+
+def _together(lengths: Sequence[Lengths], rates: Sequence[float]) -> Lengths:
+    """Return the lengths of all classes as one law, each class by its rate."""
+    values: list[float] = []
+    weights: list[float] = []
+    shares = (np.arange(_POINTS) + 0.5) / _POINTS
+    for law, rate in zip(lengths, rates, strict=True):
+        points = [law.mean] if law.kind == "fixed" else law.quantiles(shares).tolist()
+        values += points
+        weights += [rate / len(points)] * len(points)
+    return Lengths.histogram(tuple(values), tuple(weights))
 
 
 def _hashes(drawn: Trace, chosen: NDArray[np.intp]) -> tuple[tuple[int, ...], ...] | None:

@@ -13,13 +13,14 @@ class FeatureName(StrEnum):
     PREFIX_CACHING = "prefix_caching"
     SPECULATIVE_DECODING = "speculative_decoding"
     DISAGGREGATED = "disaggregated"
+    SEPARATE_POOLS = "separate_pools"
 
 
 class Fleet(Row):
     """Servers in the few figures that people compare.
 
     Attributes:
-        gpu: Table id.
+        gpu: Table id; of several types all, joined by " + ".
         gpu_count: GPUs of all servers. [1]
         replicas: Servers. [1]
         usd_per_hour: All of them; ``None`` where no price is known. [USD/h]
@@ -32,6 +33,20 @@ class Fleet(Row):
     usd_per_hour: float | None
     ttft_ms: float
     itl_ms: float
+
+
+class Pool(Row):
+    """Servers of their own for some of the traffic.
+
+    Attributes:
+        name: Whose.
+        fleet: The servers.
+        vllm_command: Starts one of them.
+    """
+
+    name: str
+    fleet: Fleet
+    vllm_command: str
 
 
 class Feature(Row):
@@ -47,6 +62,7 @@ class Feature(Row):
         recommended: Whether it wins by more than its risk.
         why: Where the gain or the loss comes from.
         flags: What ``vllm serve`` takes besides; "" = nothing.
+        pools: Servers that are started apart, where the feature has such.
     """
 
     name: FeatureName
@@ -57,6 +73,7 @@ class Feature(Row):
     recommended: bool
     why: tuple[str, ...]
     flags: str = ""
+    pools: tuple[Pool, ...] = ()
 
 
 def judged(
@@ -67,6 +84,7 @@ def judged(
     risk: float,
     why: tuple[str, ...],
     flags: str = "",
+    pools: tuple[Pool, ...] = (),
 ) -> Feature:
     """Compare servers with a feature and without it."""
     saving = None if having is None or without is None else _saving(having, without)
@@ -80,6 +98,7 @@ def judged(
         recommended=wins,
         why=why,
         flags=flags,
+        pools=pools,
     )
 
 

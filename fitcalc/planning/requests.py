@@ -35,8 +35,8 @@ def check_load(
     if max_concurrency is not None and isinstance(load, Traffic) and load.qps is None:
         fix = "leave it out; the traffic says its clients"
         raise InvalidValue("max_concurrency", max_concurrency, fix)
-    ranks = {one.priority for one in load.classes} if isinstance(load, Mix) else ()
-    if len(ranks) > 1 and setup.engine.scheduling_policy is SchedulingPolicy.FCFS:
+    ranked = isinstance(load, Mix) and load.ranked
+    if ranked and setup.engine.scheduling_policy is SchedulingPolicy.FCFS:
         fix = "set it to priority, or give no class a priority"
         raise InvalidValue("scheduling_policy", "fcfs", fix)
 

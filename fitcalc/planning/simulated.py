@@ -198,7 +198,14 @@ def run_simulation(
     if not len(seen.isl):
         raise Stopped
     seen = replace(seen, refused=refused)
-    answer = simulation(seen, seed=seed, slo=slo, trace=trace, labels=labels_of(fleet.groups))
+    answer = simulation(
+        seen,
+        seed=seed,
+        slo=slo,
+        promises=load.promises(slo) if isinstance(load, Mix) else (),
+        trace=trace,
+        labels=labels_of(fleet.groups),
+    )
     if apart is not None:
         answer = with_pools(answer, apart, fleet)
     first = fleet.groups[0]

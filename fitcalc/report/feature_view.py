@@ -11,19 +11,30 @@ _NAMES = {
     FeatureName.PREFIX_CACHING: "Prefix caching",
     FeatureName.SPECULATIVE_DECODING: "Speculative decoding",
     FeatureName.DISAGGREGATED: "Prefill apart from decode",
+    FeatureName.SEPARATE_POOLS: "A pool for each class",
 }
 
 
 def feature_lines(features: tuple[Feature, ...]) -> tuple[str, ...]:
     """Say what each feature costs beside the plan without it, and why."""
     return tuple(
-        line for one in features for line in (_verdict(one), *map(sentence, one.why), *_flags(one))
+        line
+        for one in features
+        for line in (_verdict(one), *map(sentence, one.why), *_flags(one), *_pools(one))
     )
 
 
+def _pools(one: Feature) -> tuple[str, ...]:
+    return tuple(f"{x.name}: {_fleet(x.fleet)}: {x.vllm_command}" for x in one.pools)
+
+
 def _flags(one: Feature) -> tuple[str, ...]:
-    where = f"of {gpu_name(one.having.gpu)} " if one.having else ""
+    where = f"of {_gpus(one.having.gpu)} " if one.having else ""
     return (f"Add to the command {where}: {one.flags}".replace(" :", ":"),) if one.flags else ()
+
+
+def _gpus(gpu: str) -> str:
+    return " and ".join(map(gpu_name, gpu.split(" + ")))
 
 
 def _verdict(one: Feature) -> str:
@@ -54,6 +65,6 @@ def _gain(one: Feature) -> str:
 def _fleet(fleet: Fleet) -> str:
     price = f" at {usd(fleet.usd_per_hour)} an hour" if fleet.usd_per_hour else ""
     return (
-        f"{fleet.gpu_count} x {gpu_name(fleet.gpu)}{price} in {count(fleet.replicas, 'server')} "
+        f"{fleet.gpu_count} x {_gpus(fleet.gpu)}{price} in {count(fleet.replicas, 'server')} "
         f"(TTFT {milliseconds(fleet.ttft_ms)}, gaps {milliseconds(fleet.itl_ms)})"
     )

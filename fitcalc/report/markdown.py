@@ -48,6 +48,7 @@ def plan_markdown(plan: Plan, note: str = "", top: int = 10) -> str:
 
 def _nothing(plan: Plan) -> Iterable[str]:
     yield f"**{nothing_words(plan)}**"
+    yield _features(plan)
     if lines := passing_words(plan):
         yield "What would pass:\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -72,10 +73,14 @@ def _answer(plan: Plan, best: Choice, top: int) -> Iterable[str]:
         yield "Over the day:\n\n" + "\n".join(f"- {line}" for line in day_lines(plan.day))
         yield markdown_table(FLEET_COLUMNS, fleet_rows(plan.day))
         yield markdown_table(hour_columns(plan.day), hour_rows(plan.day))
-    if plan.features:
-        yield "Features:\n\n" + "\n".join(f"- {line}" for line in feature_lines(plan.features))
+    yield _features(plan)
     yield f"```sh\n{best.vllm_command}\n```"
     yield _alternatives(plan, best, top)
+
+
+def _features(plan: Plan) -> str:
+    lines = feature_lines(plan.features)
+    return "Features:\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
 
 def _why(plan: Plan) -> Iterable[str]:

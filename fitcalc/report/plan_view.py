@@ -69,6 +69,8 @@ def plan_view(plan: Plan, note: str = "", width: int = 80, top: int = 10) -> Gro
     else:
         parts += _answer(plan, plan.best, width)
         parts += _alternatives(plan, plan.best, width, top)
+    if plan.best is None:
+        parts += [*_features(plan), Text("")]
     parts += [*why_view(plan), *_lost(plan, width), Text(assumed_words(plan, note))]
     return Group(*parts)
 

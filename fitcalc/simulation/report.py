@@ -130,6 +130,7 @@ def simulation(
     *,
     seed: int = 0,
     slo: Slo | None = None,
+    promises: Sequence[Slo] = (),
     trace: Trace | None = None,
     labels: Sequence[Label] | None = None,
 ) -> Simulation:
@@ -139,11 +140,12 @@ def simulation(
         seen: What the simulation saw.
         seed: The seed that drew the requests, for the answer to name.
         slo: What counts as good; ``None`` = not asked.
+        promises: What counts as good for each class of a mix; empty = ``slo``.
         trace: The requests, which may be of several classes.
         labels: The engines, to tell each by itself and all over time; ``None`` = not asked.
     """
     duration = seen.duration_s
-    good = None if slo is None else good_requests(seen, slo)
+    good = _good(seen, trace, slo, promises)
     engine_s = duration * seen.replicas
     return Simulation(
         stable=is_stable(seen),
@@ -169,7 +171,7 @@ def simulation(
         slo_met=None if good is None else float(good.mean()),
         refused=seen.refused,
         skipped=trace.skipped if trace else 0,
-        classes=_by_class(seen, trace, slo) if trace else (),
+        classes=_by_class(seen, trace, good) if trace else (),
         unfinished=len(trace) - len(seen.isl) if trace else 0,
         servers=() if labels is None else servers_seen(seen, labels),
         decode_by_context=() if labels is None else _by_context(seen),
@@ -187,14 +189,36 @@ def _by_context(seen: Records) -> tuple[DecodeAt, ...]:
     )
 
 
-def _by_class(seen: Records, trace: Trace, slo: Slo | None) -> tuple[ClassFelt, ...]:
+def _good(
+    seen: Records, trace: Trace | None, slo: Slo | None, promises: Sequence[Slo]
+) -> NDArray[np.bool_] | None:
+    """Which requests kept the promise of their class; ``None`` = nothing was promised."""
+    if trace is None or trace.kind is None or not promises:
+        promise = promises[0] if promises else slo
+        return None if promise is None else good_requests(seen, promise)
+    kinds = _kinds(seen, trace.kind)
+    kept = np.zeros(len(seen.isl), dtype=np.bool_)
+    for number, promise in enumerate(promises):
+        own = np.flatnonzero(kinds == number)
+        if len(own):
+            kept[own] = good_requests(seen.part(own), promise)
+    return kept
+
+
+def _kinds(seen: Records, kind: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Class of each request that was seen."""
+    return kind if seen.served is None else kind[seen.served]
+
+
+def _by_class(seen: Records, trace: Trace, good: NDArray[np.bool_] | None) -> tuple[ClassFelt, ...]:
     """Summarise each class of a mix that has a request; gaps are not known by class."""
     if trace.kind is None:
         return ()
-    kinds = trace.kind if seen.served is None else trace.kind[seen.served]
+    kinds = _kinds(seen, trace.kind)
     found: list[ClassFelt] = []
     for number, name in enumerate(trace.kind_names):
-        part = seen.part(np.flatnonzero(kinds == number))
+        own = np.flatnonzero(kinds == number)
+        part = seen.part(own)
         if not len(part.isl):
             continue
         one = ClassFelt(
@@ -204,7 +228,7 @@ def _by_class(seen: Records, trace: Trace, slo: Slo | None) -> tuple[ClassFelt, 
             tpot_ms=percentiles(part.tpot_s),
             e2e_ms=percentiles(part.e2e_s),
             queue_ms=percentiles(part.queue_s),
-            slo_met=None if slo is None else float(good_requests(part, slo).mean()),
+            slo_met=None if good is None else float(good[own].mean()),
         )
         found.append(one)
     return tuple(found)
