@@ -52,7 +52,7 @@ def scatter(frame: pd.DataFrame, metric: str) -> alt.LayerChart | alt.FacetChart
     )
     scale = alt.Scale(type="log", domain=ends, nice=False)
     band = alt.Chart(line).mark_area(opacity=0.2, color=GREY, clip=True).encode(
-        alt.X("x:Q", scale=scale), alt.Y("low:Q", scale=scale), y2="high:Q"
+        alt.X("x:Q", scale=scale), alt.Y("low:Q", scale=scale), alt.Y2("high:Q")
     )  # fmt: skip
     even = alt.Chart(line).mark_line(color=GREY).encode(
         alt.X("x:Q", scale=scale), alt.Y("x:Q", scale=scale)
@@ -64,7 +64,8 @@ def scatter(frame: pd.DataFrame, metric: str) -> alt.LayerChart | alt.FacetChart
         color=alt.Color("GPU:N", scale=alt.Scale(domain=names, range=SERIES[: len(names)]),
                         legend=alt.Legend(orient="bottom")),
         shape=alt.Shape("GPU:N", scale=alt.Scale(domain=names, range=_SHAPES[: len(names)])),
-        tooltip=[*frame.columns[:7], *(alt.Tooltip(c, format=",.1f") for c in frame.columns[7:])],
+        tooltip=[*map(alt.Tooltip, frame.columns[:7]),
+                 *(alt.Tooltip(c, format=",.1f") for c in frame.columns[7:])],
     )  # fmt: skip
     return alt.layer(band, even, points)
 

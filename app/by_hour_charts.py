@@ -104,6 +104,6 @@ def _steps(frame: pd.DataFrame, y: alt.Y, tips: list[alt.Tooltip]) -> alt.Chart:
     ).encode(
         _HOUR, y, alt.Color("way:N", title=None, sort=ways, scale=hues, legend=_BELOW),
         alt.StrokeDash("way:N", title=None, sort=ways, legend=_BELOW),
-        tooltip=["way", alt.Tooltip("hour:Q", title="hour"), value, *tips],
+        tooltip=[alt.Tooltip("way"), alt.Tooltip("hour:Q", title="hour"), value, *tips],
     )  # fmt: skip
     return chart

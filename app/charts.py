@@ -51,8 +51,12 @@ def ledger_chart(memory: MemoryLedger) -> alt.Chart:
                 legend=alt.Legend(orient="bottom", columns=2),
                 scale=alt.Scale(domain=names, range=PARTS),
             ),
-            order="order:O",
-            tooltip=["part", alt.Tooltip("GiB:Q", format=",.2f"), "interval"],
+            order=alt.Order("order:O"),
+            tooltip=[
+                alt.Tooltip("part"),
+                alt.Tooltip("GiB:Q", format=",.2f"),
+                alt.Tooltip("interval"),
+            ],
         )
     )
     return chart

@@ -159,7 +159,7 @@ def _lines(frame: pd.DataFrame, x: alt.X, y: alt.Y, which: str, promise: float) 
     dash = alt.StrokeDash(f"{which}:N", sort=kinds, legend=below)
     lines = alt.Chart(frame).mark_line().encode(
         x, y, colour, dash,
-        tooltip=["server", which, *(
+        tooltip=[alt.Tooltip("server"), alt.Tooltip(which), *(
             alt.Tooltip(f"{name}:Q", format=",.2f") for name in (x.shorthand[:-2], "ms", LOW, HIGH)
         )],
     )  # fmt: skip
@@ -189,6 +189,7 @@ def memory_chart(frame: pd.DataFrame) -> alt.Chart:
         alt.Color("part:N", title=None, sort=names, scale=alt.Scale(domain=names, range=PARTS),
                   legend=alt.Legend(orient="bottom", columns=2)),
         alt.Order("order:O"),
-        tooltip=["server", "part", alt.Tooltip("GiB:Q", format=",.2f"), "interval"],
+        tooltip=[*map(alt.Tooltip, ("server", "part")), alt.Tooltip("GiB:Q", format=",.2f"),
+                 alt.Tooltip("interval")],
     )  # fmt: skip
     return chart

@@ -62,7 +62,7 @@ def gap_chart(frame: pd.DataFrame, slo: Slo, batch: float | None) -> alt.LayerCh
     x = alt.X("batch:Q", title="requests decoding at once (batch)", scale=_LOG, axis=_FEW)
     y = alt.Y("ITL (ms):Q", title="time between tokens, ITL (ms)", scale=_LOG, axis=_FEW)
     tips = [
-        "gap",
+        alt.Tooltip("gap"),
         alt.Tooltip("batch:Q", format=",.0f"),
         *_tenths("ITL (ms)", LOW, HIGH),
     ]
@@ -101,7 +101,7 @@ def rate_chart(frame: pd.DataFrame, curve: RateCurve, slo: Slo, qps: float) -> a
     x = alt.X("requests/s:Q", title="requests per second (1/s)")
     y = alt.Y("ms:Q", title="time to first token, TTFT (ms)", scale=_LOG, axis=_FEW)
     tips = [
-        "TTFT",
+        alt.Tooltip("TTFT"),
         alt.Tooltip("requests/s:Q", format=".3g"),
         *_tenths("ms", LOW, HIGH),
         alt.Tooltip("batch:Q", format=",.1f"),
@@ -152,7 +152,7 @@ def parts_chart(frame: pd.DataFrame) -> alt.Chart:
         alt.Y("ms:Q", title="mean ITL (ms)", stack="zero"),
         alt.Color("part:N", title=None, sort=names, scale=_scale(names), legend=_BELOW),
         alt.Order("order:O"),
-        tooltip=["part", alt.Tooltip("batch:Q", format=",.0f"), *_tenths("ms"),
+        tooltip=[alt.Tooltip("part"), alt.Tooltip("batch:Q", format=",.0f"), *_tenths("ms"),
                  alt.Tooltip("share:Q", format=".1%")],
     )  # fmt: skip
     return chart
@@ -182,14 +182,14 @@ def roof_chart(frame: pd.DataFrame, roof: Roofline) -> alt.LayerChart:
               scale=alt.Scale(type="log", domain=[ends[0], ends[-1]], nice=False))  # fmt: skip
     y = alt.Y("TFLOP/s:Q", title="reached on each GPU (TFLOP/s)", scale=_LOG, axis=_FEW)
     ceilings = alt.Chart(line).mark_line(color=GREY, strokeWidth=2).encode(
-        x, y, tooltip=["ceiling", alt.Tooltip("TFLOP/s:Q", format=",.1f")]
+        x, y, tooltip=[alt.Tooltip("ceiling"), alt.Tooltip("TFLOP/s:Q", format=",.1f")]
     )  # fmt: skip
     kinds = ["decode", "prefill"]
     points = alt.Chart(frame).mark_point(filled=True, size=90, opacity=1).encode(
         x, y,
         alt.Color("kind:N", title=None, sort=kinds, scale=_scale(kinds), legend=_BELOW),
         alt.Shape("kind:N", title=None, sort=kinds, legend=_BELOW),
-        tooltip=["step", *_tenths("FLOP/B", "TFLOP/s", "ceiling (TFLOP/s)"),
+        tooltip=[alt.Tooltip("step"), *_tenths("FLOP/B", "TFLOP/s", "ceiling (TFLOP/s)"),
                  alt.Tooltip("share of ceiling:Q", format=".0%")],
     )  # fmt: skip
     return _layered([ceilings, points])
@@ -215,22 +215,22 @@ def level(ms: float, words: str) -> alt.Chart:
     """Draw a promise as a line across a chart."""
     frame = pd.DataFrame({"ms": [ms], "limit": [words]})
     rule: alt.Chart = alt.Chart(frame).mark_rule(color=RED, strokeDash=[6, 4], size=2).encode(
-        y="ms:Q", tooltip="limit"
+        alt.Y("ms:Q"), tooltip=alt.Tooltip("limit")
     )  # fmt: skip
     return rule
 
 
 def _mark_x(at: float, words: str, colour: str, *, low: bool = False) -> list[alt.Chart]:
     """Mark a place on the x axis, named at the top or the bottom of the chart."""
-    base = alt.Chart(pd.DataFrame({"at": [at], "words": [words]})).encode(x="at:Q")
-    rule = base.mark_rule(color=colour, size=2).encode(tooltip="words")
+    base = alt.Chart(pd.DataFrame({"at": [at], "words": [words]})).encode(alt.X("at:Q"))
+    rule = base.mark_rule(color=colour, size=2).encode(tooltip=alt.Tooltip("words"))
     text = base.mark_text(
         color=colour,
         align="right",
         dx=-5,
         dy=-6 if low else 18,
         baseline="bottom" if low else "top",
-    ).encode(y=alt.value("height" if low else 0), text="words")
+    ).encode(alt.YValue("height" if low else 0), alt.Text("words"))  # type: ignore[no-untyped-call]
     return [rule, text]
 
 

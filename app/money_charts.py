@@ -58,9 +58,11 @@ def hours_chart(frame: pd.DataFrame, peak: int) -> alt.LayerChart | alt.FacetCha
     )  # fmt: skip
     rows = frame.assign(until=frame["hour"] + 1, said=_NEEDED)
     bars = alt.Chart(rows).mark_rect(opacity=0.8).encode(
-        x=alt.X("hour:Q", title="time (h)"), x2="until", tooltip=tips, color=colour,
-        y=alt.Y("servers:Q", title="servers", axis=alt.Axis(tickMinStep=1)), y2=alt.datum(0),
+        x=alt.X("hour:Q", title="time (h)"), x2=alt.X2("until"), tooltip=tips, color=colour,
+        y=alt.Y("servers:Q", title="servers", axis=alt.Axis(tickMinStep=1)), y2=alt.Y2Datum(0),
     )  # fmt: skip
     line = alt.Chart(pd.DataFrame({"servers": [peak], "said": [_PEAK]}))
-    rule = line.mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(y="servers:Q", color=colour)
+    rule = line.mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(
+        y=alt.Y("servers:Q"), color=colour
+    )
     return alt.layer(bars, rule).properties(height=_HEIGHT)

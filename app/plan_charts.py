@@ -121,7 +121,7 @@ def choices_chart(plan: Plan, frame: pd.DataFrame, limit: Limit) -> alt.LayerCha
         shape=alt.Shape("standing:N", title=None, scale=alt.Scale(
             domain=_STANDINGS, range=["diamond", "circle", "square"],
         )),
-        size=alt.condition(pick, alt.value(220), alt.value(110), empty=False),
+        size=alt.SizeValue(**alt.condition(pick, alt.value(220), alt.value(110), empty=False)),
         tooltip=[alt.Tooltip(name, format=",.4~g") if kind != "O" else alt.Tooltip(name)
                  for name, kind in _tips(frame, hidden)],
     ).add_params(pick)  # fmt: skip
@@ -131,11 +131,11 @@ def choices_chart(plan: Plan, frame: pd.DataFrame, limit: Limit) -> alt.LayerCha
         line = alt.Chart(pd.DataFrame({"latency": [promised], "words": ["promised"]}))
         layers += [
             line.mark_rule(color=ORANGE, strokeDash=[6, 4], strokeWidth=2).encode(y),
-            line.mark_text(align="left", x=4, dy=-7, color=ORANGE).encode(y, text="words"),
+            line.mark_text(align="left", x=4, dy=-7, color=ORANGE).encode(y, alt.Text("words")),
         ]
     ends, first = base.transform_filter("datum.end"), f"datum['USD/h'] == {frame['USD/h'].min()}"
     names = [
-        some.encode(x, y, text=f"{CHOICE}:N")
+        some.encode(x, y, alt.Text(f"{CHOICE}:N"))
         for some in (
             ends.transform_filter(first).mark_text(align="left", dx=-5, dy=-14, color=GREY),
             ends.transform_filter(f"!({first})").mark_text(dy=16, color=GREY),

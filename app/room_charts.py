@@ -72,8 +72,10 @@ def rooms_chart(frame: pd.DataFrame, context: int, users: int) -> alt.LayerChart
     )  # fmt: skip
     waits = base.transform_filter("!datum.fits").mark_rect(color=GREY, opacity=0.25)
     words = base.transform_filter("datum.fits").mark_text(fontSize=10).encode(
-        x, y, text="said:N", tooltip=tips,
-        color=alt.condition("datum['taken (%)'] > 50", alt.value("white"), alt.value("black")),
+        x, y, text=alt.Text("said:N"), tooltip=tips,
+        color=alt.ColorValue(**alt.condition(
+            "datum['taken (%)'] > 50", alt.value("white"), alt.value("black")
+        )),
     )  # fmt: skip
     asked = base.transform_filter(
         f"datum.context == {context} && datum.users == {users}"

@@ -14,6 +14,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from drawn import drawn
+
 _MARKS: Final = re.compile(r"[\\`*$\[\]]")
 
 
@@ -67,7 +69,7 @@ def show_share(line: str, python: str, files: Sequence[Download] = ()) -> None:
 
 def show_chart(chart: alt.typing.ChartType, frame: pd.DataFrame, name: str) -> None:
     """Show a chart, and hand out its rows as CSV."""
-    st.altair_chart(chart, key=f"chart-{name}")
+    st.altair_chart(drawn(chart), key=f"chart-{name}")
     show_rows(frame, name)
 
 

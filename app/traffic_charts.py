@@ -69,7 +69,7 @@ def waits_chart(frame: pd.DataFrame, promise_ms: float) -> alt.LayerChart | alt.
         alt.Chart(frame, height=2 * _HEIGHT)
         .mark_line(point=True)
         .encode(
-            x="sent at (s):Q",
+            x=alt.X("sent at (s):Q"),
             y=alt.Y(
                 "first token (ms):Q", title="time to first token, TTFT (ms)",
                 scale=alt.Scale(type="log", nice=False, padding=8), axis=alt.Axis(tickCount=4),
@@ -79,7 +79,7 @@ def waits_chart(frame: pd.DataFrame, promise_ms: float) -> alt.LayerChart | alt.
                 legend=alt.Legend(orient="bottom"),
             ),
             strokeDash=alt.StrokeDash("percentile:N", legend=None),
-            tooltip=["percentile", alt.Tooltip("sent at (s)", format=",.1f"),
+            tooltip=[alt.Tooltip("percentile"), alt.Tooltip("sent at (s)", format=",.1f"),
                      alt.Tooltip("first token (ms)", format=",.1f")],
         )
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from charts import latency_frame, ledger_chart, ledger_frame, lost_frame
+from drawn import drawn
 from fitcalc.answers import Limit
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.choice import Choice, Plan
@@ -124,8 +125,8 @@ def choose(plan: Plan, best: Choice) -> Choice:
         st.info("No choice has a price under these limits; the list below has them all.")
     else:
         st.altair_chart(
-            choices_chart(plan, frame, limit or Limit.TTFT), key=_CHART, on_select=_picked,
-            selection_mode=PICK,
+            drawn(choices_chart(plan, frame, limit or Limit.TTFT)), key=_CHART,
+            on_select=_picked, selection_mode=PICK,
         )  # fmt: skip
     without = len(choices) - len(frame)
     unpriced = f" {without} without a price are only in the list." if without else ""

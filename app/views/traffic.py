@@ -8,6 +8,7 @@ from typing import Final
 
 import streamlit as st
 
+from drawn import drawn
 from fitcalc import Rejection, Slo
 from fitcalc.errors import FitcalcError
 from fitcalc.planning.simulated import Run, run_simulation
@@ -160,7 +161,8 @@ def _show(done: Run, slo: Slo) -> None:
         courses = course_frame(seen.over_time)
         left, right = st.columns(2)
         for i, (_, title) in enumerate(COURSES):
-            (right if i % 2 else left).altair_chart(course_chart(courses, title), key=f"course-{i}")
+            place, chart = (right if i % 2 else left), course_chart(courses, title)
+            place.altair_chart(drawn(chart), key=f"course-{i}")
         st.download_button(
             "All courses as CSV", courses.to_csv(index=False), "over-time.csv", "text/csv",
             on_click="ignore", type="tertiary",
