@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fitcalc.answers import Rejection
-from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice, Verification
 from fitcalc.planning.evaluate import Search
@@ -26,8 +25,6 @@ _GROWTH = (1.05, 1.1, 1.25, 1.5, 2.0)
 """How replicas grow, one after the other, while events miss the promise. [1]"""
 _MOST_RUNS = 12
 """Simulations after which no further runner-up is confirmed. [1]"""
-_MOST_FEWER = 4
-"""Servers that are taken away at most, where events allow fewer. [1]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,12 @@ class Bounds:
         max_gpus, budget_usd_per_hour: As in ``plan``.
         sold: What may be bought.
         cost_s: Most that one simulation may cost. [s]
-        headroom: Share of the load that fewer servers would leave free; ``None`` = try no fewer.
     """
 
     max_gpus: int | None
     budget_usd_per_hour: float | None
     sold: Market
     cost_s: float
-    headroom: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def confirmed(
         runs += 1
         seen = verification(one.finalist, search.slo, one.planned)
         if seen.ok:
-            sure.append(_with(*_least(search, one, seen, bounds)))
+            sure.append(_with(one.finalist, seen))
             continue
         more, no = _more(search, one, bounds)
         if more is None:
@@ -91,32 +86,6 @@ def confirmed(
             insort(waiting, more, key=lambda tried: tried.finalist.priced.order())
     sure.sort(key=lambda one: one.priced.order())
     return [*sure, *(tried.finalist for tried in waiting)], lost
-
-
-def _least(
-    search: Search, one: Tried, seen: Verification, bounds: Bounds
-) -> tuple[Finalist, Verification]:
-    """Take servers away while events surely keep the promise with the headroom still free."""
-    best, free = one.finalist, bounds.headroom
-    if free is None or one.tries:
-        return best, seen
-    for servers in range(one.planned - 1, max(search.spare, one.planned - 1 - _MOST_FEWER), -1):
-        made = finalists(search, [with_replicas(best.priced.found, servers, bounds.sold)])
-        if not made or made[0].choice.prediction.utilization > 1.0 - free:
-            break
-        crowded = replace(made[0], share=_scaled(made[0].share, 1.0 / (1.0 - free)))
-        full = verification(crowded, search.slo, one.planned)
-        if not (full.ok and all(row.surely_holds for row in full.limits)):
-            break
-        best, seen = made[0], verification(made[0], search.slo, one.planned)
-    return best, seen
-
-
-def _scaled(share: Traffic, factor: float) -> Traffic:
-    """Return so many times a traffic."""
-    if share.qps is not None:
-        return share.replace(qps=share.qps * factor)
-    return share.replace(concurrency=math.ceil((share.concurrency or 1) * factor))
 
 
 def _with(one: Finalist, seen: Verification) -> Finalist:
@@ -134,9 +103,6 @@ def _with(one: Finalist, seen: Verification) -> Finalist:
     servers, planned = one.choice.replicas, seen.replicas_planned
     if servers > planned:
         words = f"events missed the promise on {planned} servers: {servers - planned} added"
-        notes = (*notes, words)
-    if servers < planned:
-        words = f"events keep the promise without {planned - servers} of {planned} servers"
         notes = (*notes, words)
     update = {"prediction": said, "verification": seen, "notes": notes}
     return replace(one, choice=one.choice.model_copy(update=update))

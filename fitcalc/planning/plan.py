@@ -230,6 +230,5 @@ def _confirmed(
         limits.budget_usd_per_hour,
         limits.sold,
         CHEAP_S if cheap else math.inf,
-        None if cheap or limits.risk.confidence else limits.headroom,
     )
     return confirmed(search, kept, 1 if cheap else 1 + limits.top, bounds)

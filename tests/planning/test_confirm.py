@@ -125,16 +125,8 @@ def test_fewer_than_72_gpus_carry_what_the_trap_asks() -> None:
     share = TRAP.share(best.replicas).replace(num_requests=24_000)  # of 8,000 it swings by a tenth
     seen = simulate("70b", best.gpu, engine_of(best), share, seed=3)
     assert not isinstance(seen, Rejection)
-    assert seen.ttft_ms.p99 <= SLO.ttft_ms * 1.05
+    assert seen.ttft_ms.p99 <= SLO.ttft_ms * 1.02
     assert seen.itl_ms.p95 <= SLO.itl_ms
-
-
-def test_servers_that_events_do_not_need_are_taken_away() -> None:
-    trusting, best = (trap(headroom=0.1, verify=verify) for verify in (False, True))
-    assert best.replicas < trusting.replicas
-    assert best.verification is not None
-    assert best.verification.replicas_planned == trusting.replicas
-    assert any("without" in note for note in best.notes)
 
 
 def test_gaps_may_be_promised_at_another_percentile() -> None:
