@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "physics.step:StepModel.step_s",
             "physics.step:StepModel.frontend_s",
             "physics.launch:launch_wait_s",
+            "physics.lora:adapter_gemms",
         ),
     ),
     (

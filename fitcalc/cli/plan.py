@@ -10,7 +10,7 @@ import typer
 from fitcalc.cli import options as opt
 from fitcalc.cli.answer import ANSWERED, NOTHING_FITS, one_format, show, write_json, write_text
 from fitcalc.cli.buying import read_buying
-from fitcalc.cli.features import read_speculation
+from fitcalc.cli.features import Lora, read_lora, read_speculation
 from fitcalc.cli.groups import takes
 from fitcalc.cli.risk import Profile, read_profile, read_risk
 from fitcalc.inputs.buying import Buying
@@ -36,6 +36,7 @@ _SHARE = 0.2
     buying=read_buying,
     risk=read_risk,
     speculation=read_speculation,
+    lora=read_lora,
 )
 def plan(
     *,
@@ -45,6 +46,7 @@ def plan(
     buying: Buying,
     risk: Risk,
     speculation: Speculation | None,
+    lora: Lora,
     gpu: Annotated[
         list[str] | None,
         typer.Option(
@@ -153,6 +155,7 @@ def plan(
         "kv_cache_dtype": kv_cache_dtype,
         "gpu_memory_utilization": gpu_memory_utilization,
         "version": vllm_version,
+        **lora.settings,
     }
     if profile.mix is not None and profile.mix.ranked:
         server["scheduling_policy"] = "priority"
@@ -186,6 +189,7 @@ def plan(
         sensitivity=_SHARE if sensitivity else None,
         speculation=speculation,
         disaggregated=disaggregated,
+        num_adapters=lora.number,
     )
     if profile.mix is not None:
         from fitcalc.planning.mixed import with_pools

@@ -30,6 +30,7 @@ from fitcalc.physics.host import Serving, host_term, serving
 from fitcalc.physics.kernels import ACTIVATION_BYTES, stack
 from fitcalc.physics.kv_layers import attention_bytes_per_token
 from fitcalc.physics.launch import launch_term
+from fitcalc.physics.lora import adapter_gemms, beside
 from fitcalc.physics.splits import Gemm, RankGemms, gemms
 from fitcalc.physics.step import StepModel
 from fitcalc.physics.sustained import half_flops, sustained
@@ -134,6 +135,8 @@ def step_model(
     )  # fmt: skip
     links = _links(model, split, flat, adds)
     matrices = _gemms(products, model, weight, size, ops)
+    if engine.enable_lora:
+        matrices = beside(matrices, adapter_gemms(model, products, engine, ops.plain))
     experts = _experts(products, model, split, size, ops)
     flops = half_flops(matrices, experts, ops.plain.peak_flops)
     return StepModel(

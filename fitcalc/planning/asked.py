@@ -65,6 +65,18 @@ def cards_to_try(
     return load_gpus(kept)
 
 
+def check_adapters(number: int | None, engine: EngineArgs) -> None:
+    """Refuse a number of adapters that no server has slots for.
+
+    Raises:
+        InvalidValue: it makes no sense.
+    """
+    if number is not None and number < 1:
+        raise InvalidValue("num_adapters", number, "give 1 or more")
+    if number is not None and not engine.enable_lora:
+        raise InvalidValue("num_adapters", number, "set enable_lora and max_loras beside it")
+
+
 def with_length(engine: EngineArgs, model: LlmModel, traffic: Traffic) -> EngineArgs:
     """Set max_model_len to what the traffic needs, where it is open. [tokens]"""
     longest = engine.max_model_len or traffic.longest

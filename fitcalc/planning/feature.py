@@ -14,6 +14,7 @@ class FeatureName(StrEnum):
     SPECULATIVE_DECODING = "speculative_decoding"
     DISAGGREGATED = "disaggregated"
     SEPARATE_POOLS = "separate_pools"
+    LORA = "lora"
 
 
 class Fleet(Row):

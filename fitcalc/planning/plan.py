@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from fitcalc.catalog.formats import WeightFormat
@@ -18,9 +19,15 @@ from fitcalc.inputs.scaling import Scaling
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.speculation import Speculation
 from fitcalc.inputs.traffic import Traffic
-from fitcalc.planning.asked import cards_to_try, check_limits, check_share, with_length
+from fitcalc.planning.asked import (
+    cards_to_try,
+    check_adapters,
+    check_limits,
+    check_share,
+    with_length,
+)
 from fitcalc.planning.candidates import Scope
-from fitcalc.planning.choice import Plan, PlanQuestion, RejectedChoice
+from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
 from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Feature
 from fitcalc.planning.finalists import Finalist
@@ -58,6 +65,7 @@ def plan(
     sensitivity: float | None = None,
     speculation: Speculation | None = None,
     disaggregated: bool = False,
+    num_adapters: int | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -97,6 +105,8 @@ def plan(
             choice, such as 0.2. [1]
         speculation: Also cost speculative decoding on the configurations that are kept.
         disaggregated: Also size pools of prefill and of decode servers, event by event.
+        num_adapters: LoRA adapters, each asked as often as any other: also cost a merged model
+            for each, beside an ``engine`` with slots for adapters. [1]
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -108,6 +118,7 @@ def plan(
     llm = load_model(model)
     check_limits(max_gpus, budget_usd_per_hour, headroom, min_quality, top)
     check_share(sensitivity)
+    check_adapters(num_adapters, settings)
     risks = risk or Risk()
     load = planned_load(traffic, rates, risks, headroom)
     buys = load.bought_as(buys)
@@ -164,13 +175,12 @@ def plan(
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
     update: dict[str, object] = {}
     features: list[Feature] = []
+    without = partial(_without, scopes, promise, limits, asking)
     if search.prefix_caching and traffic.hit_share:
         from fitcalc.planning.features import prefix_caching  # noqa: PLC0415 - only where asked
 
-        off = settings.replace(enable_prefix_caching=False)
-        cold = [replace(one, engine=off) for one in scopes]
-        _, plain, _, _ = _searched(cold, load.planned, promise, limits, asking)
-        features.append(prefix_caching(kept[0], plain[0].choice if plain else None, promise))
+        plain = without(settings.replace(enable_prefix_caching=False), load.planned)
+        features.append(prefix_caching(kept[0], plain, promise))
     if speculation is not None:
         from fitcalc.planning.speculation import speculative  # noqa: PLC0415 - only where asked
 
@@ -179,6 +189,13 @@ def plan(
         from fitcalc.planning.pooled import disaggregated as pooled  # noqa: PLC0415 - loads events
 
         features.append(pooled(search, kept[0], limits))
+    if settings.enable_lora:
+        from fitcalc.planning.adapters import adapters  # noqa: PLC0415 - only where asked
+
+        bare = partial(without, settings.replace(enable_lora=False))
+        features.append(
+            adapters(kept[0], num_adapters, load.planned, slo=promise, limits=limits, bare=bare)
+        )
     update["features"] = tuple(features)
     if pareto:
         from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
@@ -217,6 +234,20 @@ def _searched(
         if kept:
             break
     return search, kept, lost, weights
+
+
+def _without(  # noqa: PLR0917 - as a search takes them
+    scopes: Sequence[Scope],
+    promise: Slo,
+    limits: Limits,
+    asking: Verify,
+    engine: EngineArgs,
+    traffic: Traffic,
+) -> Choice | None:
+    """Search again with other settings; ``None`` = none keeps the promise."""
+    others = [replace(one, engine=engine) for one in scopes]
+    _, kept, _, _ = _searched(others, traffic, promise, limits, asking)
+    return kept[0].choice if kept else None
 
 
 def _confirmed(

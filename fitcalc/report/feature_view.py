@@ -12,6 +12,7 @@ _NAMES = {
     FeatureName.SPECULATIVE_DECODING: "Speculative decoding",
     FeatureName.DISAGGREGATED: "Prefill apart from decode",
     FeatureName.SEPARATE_POOLS: "A pool for each class",
+    FeatureName.LORA: "Serving adapters",
 }
 
 
