@@ -67,7 +67,7 @@ def scatter(frame: pd.DataFrame, metric: str) -> alt.LayerChart | alt.FacetChart
         tooltip=[*map(alt.Tooltip, frame.columns[:7]),
                  *(alt.Tooltip(c, format=",.1f") for c in frame.columns[7:])],
     )  # fmt: skip
-    return alt.layer(band, even, points)
+    return alt.LayerChart(layer=[band, even, points])
 
 
 def errors_frame(frame: pd.DataFrame) -> pd.DataFrame:

@@ -65,4 +65,4 @@ def hours_chart(frame: pd.DataFrame, peak: int) -> alt.LayerChart | alt.FacetCha
     rule = line.mark_rule(strokeDash=[6, 4], strokeWidth=2).encode(
         y=alt.Y("servers:Q"), color=colour
     )
-    return alt.layer(bars, rule).properties(height=_HEIGHT)
+    return alt.LayerChart(layer=[bars, rule], height=_HEIGHT)

@@ -141,7 +141,7 @@ def choices_chart(plan: Plan, frame: pd.DataFrame, limit: Limit) -> alt.LayerCha
             ends.transform_filter(f"!({first})").mark_text(dy=16, color=GREY),
         )
     ]
-    return alt.layer(*layers, *names, points).properties(height=_HEIGHT)
+    return alt.LayerChart(layer=[*layers, *names, points], height=_HEIGHT)
 
 
 def _tips(frame: pd.DataFrame, hidden: set[str]) -> list[tuple[str, str]]:

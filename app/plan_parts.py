@@ -14,6 +14,8 @@ from fitcalc.planning.relax import relaxations
 from fitcalc.planning.relaxation import Relaxation
 from fitcalc.report.cost_view import cost_lines
 from fitcalc.report.day_view import FLEET_COLUMNS, day_lines, fleet_rows
+from fitcalc.report.deploy.deployment import Deployment
+from fitcalc.report.deploy.targets import refusal
 from fitcalc.report.plan_view import nothing_words
 from fitcalc.report.reserves import REASON_COLUMNS, margin_lines, reason_rows
 from limits import folded
@@ -119,17 +121,22 @@ def _value(value: float | str) -> str:
 
 def show_start(plan: Plan, choice: Choice) -> list[Download]:
     """Show the files that start a choice on one target; return them all to take along."""
-    made = manifests(plan, choice=choice)
+    deployment = Deployment(plan.question, choice)
+    refused = {one: why for one in Target if (why := refusal(one, deployment))}
     with folded("Files that start it: vLLM, Compose, Kubernetes, KServe, SkyPilot", "as"):
-        able = [one.value for one in Target if one.value not in made.left_out]
+        able = [one.value for one in Target if one not in refused]
         target = st.selectbox("For", able, key="as", bind="query-params")
         for name, text in manifests(plan, [target or able[0]], choice=choice).files.items():
             show_code(text)
             st.download_button(name, text, name, "text/plain", key=f"get-{name}", on_click="ignore")
-        for name, why in made.left_out.items():
+        for name, why in refused.items():
             st.caption(plain(f"Left out {name}: {why}."))
     script = f"#!/bin/sh\n# One of {choice.replicas} servers.\n{choice.vllm_command}\n"
+
+    def packed() -> bytes:
+        return zipped(manifests(plan, choice=choice).files)
+
     return [
         Download("Start script", "serve.sh", script, "text/x-shellscript"),
-        Download("All manifests", "manifests.zip", zipped(made.files), "application/zip"),
+        Download("All manifests", "manifests.zip", packed, "application/zip"),
     ]

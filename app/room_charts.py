@@ -82,7 +82,7 @@ def rooms_chart(frame: pd.DataFrame, context: int, users: int) -> alt.LayerChart
     ).mark_rect(filled=False, stroke=RED, strokeWidth=3)
     layers = (waits.encode(x, y, tooltip=tips), taken, words, asked.encode(x, y))
     height = _FRAME_PX + _ROW_PX * rows["users"].nunique()
-    return alt.layer(*layers).properties(height=height)
+    return alt.LayerChart(layer=layers, height=height)
 
 
 def tokens(length: int) -> str:

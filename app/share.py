@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -21,11 +21,11 @@ _MARKS: Final = re.compile(r"[\\`*$\[\]]")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that a button hands out."""
+    """A file that a button hands out; what takes long to write is written on the click."""
 
     label: str
     name: str
-    text: str | bytes
+    text: str | bytes | Callable[[], str | bytes]
     mime: str = "text/plain"
 
 

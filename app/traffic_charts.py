@@ -83,7 +83,7 @@ def waits_chart(frame: pd.DataFrame, promise_ms: float) -> alt.LayerChart | alt.
                      alt.Tooltip("first token (ms)", format=",.1f")],
         )
     )  # fmt: skip
-    return alt.layer(lines, level(promise_ms, f"promise {promise_ms:g} ms"))
+    return alt.LayerChart(layer=[lines, level(promise_ms, f"promise {promise_ms:g} ms")])
 
 
 def batching_frame(runs: Mapping[Batching, BatchingRun]) -> pd.DataFrame:

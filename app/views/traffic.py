@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,7 @@ from traffic_charts import (
 _LINK: Final = "query-params"
 _AT_ONCE: Final = 20_000  # requests simulated without being asked to: a second's work
 _STEPS: Final = 100  # of the progress bar
+_STEP_S: Final = 0.1  # between two of them at least; each is a message to the browser
 _CELL: Final = 168  # px; two stand side by side on a phone
 
 
@@ -127,13 +129,13 @@ def _run(server: Server, load: Load, fleet: Fleet) -> Run | Rejection:
 
 
 def _told(move: Callable[[float, str], object]) -> Callable[[int, int], None]:
-    """Return what moves a bar, at most a hundred times."""
-    last = [0]
+    """Return what moves a bar, at most a hundred times, and never for a moment's work."""
+    last, due = [0], [time.monotonic() + _STEP_S]
 
     def told(ended: int, total: int) -> None:
         step = _STEPS * ended // max(total, 1)
-        if step > last[0]:
-            last[0] = step
+        if step > last[0] and (now := time.monotonic()) >= due[0]:
+            last[0], due[0] = step, now + _STEP_S
             move(step / _STEPS, f"Simulating: {ended:,} of {total:,} requests")
 
     return told

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import cast
 
 from fitcalc.catalog.formats import load_weight_format
@@ -167,6 +167,7 @@ def dns_name(text: str) -> str:
     return named[:_LONGEST_NAME].strip("-") or "model"
 
 
+@cache
 def targets() -> Toml:
     """Return the table of images, resources and accelerators."""
     return read_toml("engines_db", "targets.toml")

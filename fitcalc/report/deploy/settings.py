@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 
 from fitcalc.answers import Row
@@ -54,6 +55,7 @@ def mapped(deployment: Deployment, engine: str) -> Mapped:
     return out
 
 
+@cache
 def _table() -> Mapping[str, object]:
     return read_toml("engines_db", "settings.toml")
 
