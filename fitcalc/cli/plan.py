@@ -19,7 +19,7 @@ from fitcalc.inputs.limits import PlanLimits
 from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.speculation import Speculation
-from fitcalc.units import parse_share
+from fitcalc.units import parse_bytes, parse_share
 
 if TYPE_CHECKING:
     from fitcalc.planning.choice import Plan
@@ -141,6 +141,14 @@ def plan(
             rich_help_panel="Features",
         ),
     ] = False,
+    kv_offload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Cost so much host memory for each GPU behind its KV cache besides: 64GiB.",
+            rich_help_panel="Features",
+        ),
+    ] = None,
     as_json: opt.Json = False,
     as_markdown: opt.Markdown = False,
 ) -> int:
@@ -190,6 +198,7 @@ def plan(
         speculation=speculation,
         disaggregated=disaggregated,
         num_adapters=lora.number,
+        kv_offload_bytes=None if kv_offload is None else parse_bytes(kv_offload, "kv_offload"),
     )
     if profile.mix is not None:
         from fitcalc.planning.mixed import with_pools

@@ -15,6 +15,7 @@ class FeatureName(StrEnum):
     DISAGGREGATED = "disaggregated"
     SEPARATE_POOLS = "separate_pools"
     LORA = "lora"
+    KV_OFFLOAD = "kv_offload"
 
 
 class Fleet(Row):

@@ -66,6 +66,7 @@ def plan(
     speculation: Speculation | None = None,
     disaggregated: bool = False,
     num_adapters: int | None = None,
+    kv_offload_bytes: float | None = None,
 ) -> Plan:
     """Find the GPUs and vLLM settings that serve a traffic within a promise for the least money.
 
@@ -107,6 +108,7 @@ def plan(
         disaggregated: Also size pools of prefill and of decode servers, event by event.
         num_adapters: LoRA adapters, each asked as often as any other: also cost a merged model
             for each, beside an ``engine`` with slots for adapters. [1]
+        kv_offload_bytes: Also cost so much host memory for each GPU behind its KV cache. [B]
 
     Returns:
         A plan; falsy, with ``closest``, where nothing serves.
@@ -173,7 +175,6 @@ def plan(
     if search is None or not kept:
         return made
     made = with_reasons(made, search, kept[0], load, scaling=scaling or Scaling(), sold=sold)
-    update: dict[str, object] = {}
     features: list[Feature] = []
     without = partial(_without, scopes, promise, limits, asking)
     if search.prefix_caching and traffic.hit_share:
@@ -196,7 +197,11 @@ def plan(
         features.append(
             adapters(kept[0], num_adapters, load.planned, slo=promise, limits=limits, bare=bare)
         )
-    update["features"] = tuple(features)
+    if kv_offload_bytes is not None:
+        from fitcalc.planning.offload import offloaded  # noqa: PLC0415 - only where asked
+
+        features.append(offloaded(search, kept, kv_offload_bytes, limits))
+    update: dict[str, object] = {"features": tuple(features)}
     if pareto:
         from fitcalc.planning.pareto import front_of  # noqa: PLC0415 - only where asked
 

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from fitcalc.answers import Limit, MemoryLedger, Rejection
+from fitcalc.answers import MemoryLedger, Rejection
 from fitcalc.catalog.model import TensorKind
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.speculation import DraftMethod, Speculation
 from fitcalc.physics.drafting import DraftingStep
-from fitcalc.planning.cost import bought, replicas_for
 from fitcalc.planning.evaluate import Search
-from fitcalc.planning.feature import Feature, FeatureName, Fleet, judged
+from fitcalc.planning.feature import Feature, FeatureName, judged
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.ranking import Limits
 from fitcalc.planning.server import fitting, ledger_of, prefixes_of, step_of
 from fitcalc.planning.setup import Setup
-from fitcalc.queueing.goodput import goodput, most_clients
-from fitcalc.queueing.predict import felt_at
+from fitcalc.planning.sized import Sized, sized
 from fitcalc.queueing.profile import Profile, profile
 
-_MOST_CLIENTS = 4096.0
 _WIDEST, _POINTS = 4096.0, 200
 """Requests up to which drafts are looked at, and at how many batch sizes. [1]"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sized:
-    """A finalist's servers, with drafts or without."""
-
-    one: Finalist
-    fleet: Fleet
-    batch: float
-
-    @property
-    def order(self) -> tuple[bool, float, int]:
-        """Rank by money, types without a price last."""
-        money = self.fleet.usd_per_hour
-        return money is None, money or 0.0, self.fleet.gpu_count
 
 
 def speculative(
@@ -64,7 +45,11 @@ def speculative(
     able = [one for one in kept if one.setup.engine.pipeline_parallel_size == 1]
     plain, drafted = (
         min(
-            (made for one in able if (made := _sized(search, one, how, limits)) is not None),
+            (
+                made
+                for one in able
+                if (made := sized(search, one, _server(search, one, how), limits)) is not None
+            ),
             key=lambda made: made.order,
             default=None,
         )
@@ -80,43 +65,6 @@ def speculative(
         why=_why(search, best, asked) if best else (),
         flags=_flags(asked),
     )
-
-
-def _sized(
-    search: Search, one: Finalist, asked: Speculation | None, limits: Limits
-) -> _Sized | None:
-    """Return the servers that a configuration takes; ``None`` = it cannot keep the promise."""
-    server = _server(search, one, asked)
-    if server is None:
-        return None
-    slo, burstiness = search.slo, search.traffic.burstiness
-    each = (
-        most_clients(server, slo, np.array([_MOST_CLIENTS]))
-        if search.closed
-        else goodput(server, slo, burstiness)
-    )
-    if each[0] <= 0:
-        return None
-    needed = replicas_for(search.traffic.load, float(each[0]), limits.headroom)
-    replicas = search.spare + int(needed)
-    gpus = one.priced.found.entry.gpus
-    bill = bought(one.choice.gpu, gpus, limits.sold)(replicas)
-    money, most = limits.budget_usd_per_hour, limits.max_gpus
-    if most is not None and replicas * gpus > most:
-        return None
-    if money is not None and (bill.usd_per_hour is None or bill.usd_per_hour > money):
-        return None
-    load = np.array([search.share(replicas).load])
-    felt = felt_at(server, load, search.traffic, closed=search.closed)[0]
-    fleet = Fleet(
-        gpu=one.choice.gpu,
-        gpu_count=replicas * gpus,
-        replicas=replicas,
-        usd_per_hour=bill.usd_per_hour,
-        ttft_ms=felt.ttft.at(slo.at(Limit.TTFT)),
-        itl_ms=felt.itl.at(slo.at(Limit.ITL)),
-    )
-    return _Sized(one, fleet, felt.steady_batch)
 
 
 def _server(search: Search, one: Finalist, asked: Speculation | None) -> Profile | None:
@@ -162,7 +110,7 @@ def _beside_draft(setup: Setup, ledger: MemoryLedger, asked: Speculation) -> Mem
     return ledger.model_copy(update={"kv_cache_bytes": left}) if left > 0 else None
 
 
-def _why(search: Search, best: _Sized, asked: Speculation) -> tuple[str, ...]:
+def _why(search: Search, best: Sized, asked: Speculation) -> tuple[str, ...]:
     """Say how much faster tokens come by batch size, and from which batch on no faster."""
     tokens, setup = asked.tokens_a_step, best.one.setup
     seats = float(setup.engine.seats)

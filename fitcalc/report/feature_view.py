@@ -13,6 +13,7 @@ _NAMES = {
     FeatureName.DISAGGREGATED: "Prefill apart from decode",
     FeatureName.SEPARATE_POOLS: "A pool for each class",
     FeatureName.LORA: "Serving adapters",
+    FeatureName.KV_OFFLOAD: "Prefixes in host memory",
 }
 
 
