@@ -109,7 +109,8 @@ def _misses(seen: Simulation | None, mix: Mix, promises: Sequence[Slo]) -> str:
     for name, promise in zip(mix.names, promises, strict=True):
         met = parts.get(name, 1.0) if parts else seen.slo_met or 0.0
         if met < promise.percentile / _PERCENT:
-            return f"one server fewer keeps the promise for {_PERCENT * met:.1f} % of {name} only"
+            share = f"{_PERCENT * met:.1f} % of {name} requests"
+            return f"one server fewer keeps the promise for {share} only"
     return ""
 
 

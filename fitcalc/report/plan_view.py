@@ -111,10 +111,16 @@ def nothing_words(plan: Plan) -> str:
     if lost is None:
         return "Nothing fits, and no configuration came close."
     return (
-        f"Nothing fits. Closest: {gpu_name(lost.gpu)} TP{lost.tensor_parallel_size} in "
+        f"{_lost_all(plan)} Closest: {gpu_name(lost.gpu)} TP{lost.tensor_parallel_size} in "
         f"{lost.weight_format}: {LIMIT[lost.limit]}, needs {amount(lost.limit, lost.needed)}, "
         f"has {amount(lost.limit, lost.available)}. {sentence(lost.reason)}"
     )
+
+
+def _lost_all(plan: Plan) -> str:
+    if any(one.having or one.without for one in plan.features):
+        return "One plan within the tightest promise does not fit; see Features for what does."
+    return "Nothing fits."
 
 
 def passing_words(plan: Plan) -> tuple[str, ...]:
