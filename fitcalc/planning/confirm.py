@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from fitcalc.answers import Rejection
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice, Verification
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits
 from fitcalc.planning.market import Market
 from fitcalc.planning.missed import in_ms
 from fitcalc.planning.predict import TRUSTED
 from fitcalc.planning.priced import with_replicas
+from fitcalc.planning.search import Search
 from fitcalc.planning.verify import cost_s, from_events, verification
 
 CHEAP_S = 0.2

@@ -14,11 +14,11 @@ from fitcalc.physics.stacked import take
 from fitcalc.planning.bottleneck import time_shares
 from fitcalc.planning.choice import Choice
 from fitcalc.planning.cost import bill_per_million
-from fitcalc.planning.evaluate import Found, Search, stack_of
 from fitcalc.planning.judged import Quality
 from fitcalc.planning.notes import ONLINE, notes
 from fitcalc.planning.priced import Priced
 from fitcalc.planning.quality import quality_of
+from fitcalc.planning.search import Found, Search, stack_of
 from fitcalc.planning.server import fitting, ledger_of, prediction
 from fitcalc.planning.setup import Setup, set_up
 from fitcalc.planning.vllm_command import vllm_command

@@ -10,9 +10,9 @@ from fitcalc.answers import Limit, Rejection
 from fitcalc.planning.candidates import rejected
 from fitcalc.planning.choice import RejectedChoice
 from fitcalc.planning.cost import within_budget
-from fitcalc.planning.evaluate import Entry, Found, Search
 from fitcalc.planning.missed import in_ms
 from fitcalc.planning.priced import Priced
+from fitcalc.planning.search import Entry, Found, Search
 from fitcalc.queueing.goodput import kept_limits, state_of
 from fitcalc.queueing.latency import latency
 from fitcalc.queueing.mixture import Gaps, Mixture

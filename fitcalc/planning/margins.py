@@ -9,10 +9,11 @@ from itertools import pairwise
 from fitcalc.inputs.risk import Risk
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.cost import Bought, replicas_for
-from fitcalc.planning.evaluate import Search, carried
+from fitcalc.planning.evaluate import carried
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.load import Load
 from fitcalc.planning.reserves import Margins, Reason
+from fitcalc.planning.search import Search
 from fitcalc.planning.slow_end import deviations
 
 _MINUTE_S, _MINUTES_A_DAY = 60.0, 1440.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitcalc.errors import InvalidValue
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Feature, FeatureName, judged
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.ranking import Limits
+from fitcalc.planning.search import Search
 from fitcalc.planning.server import fitting, prefixes_of, step_of
 from fitcalc.planning.setup import Setup
 from fitcalc.planning.sized import Sized, sized

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcalc.answers import Limit
-from fitcalc.planning.evaluate import Search, entries
+from fitcalc.planning.evaluate import entries
 from fitcalc.planning.losers import over_limits
 from fitcalc.planning.priced import Priced
 from fitcalc.planning.ranking import Limits, sizer
+from fitcalc.planning.search import Search
 from fitcalc.planning.why import ParetoPoint
 from fitcalc.queueing.goodput import state_of
 from fitcalc.queueing.latency import gap_law, ttft_law

@@ -28,7 +28,6 @@ from fitcalc.planning.asked import (
 )
 from fitcalc.planning.candidates import Scope
 from fitcalc.planning.choice import Choice, Plan, PlanQuestion, RejectedChoice
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Feature
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.hosted import hosted
@@ -38,6 +37,7 @@ from fitcalc.planning.losers import closest, merged
 from fitcalc.planning.market import market
 from fitcalc.planning.quality import formats_to_try, kvs_to_try
 from fitcalc.planning.ranking import Limits, ranked
+from fitcalc.planning.search import Search
 from fitcalc.planning.setup import ModelName
 from fitcalc.planning.survive import with_reasons
 

@@ -8,11 +8,11 @@ from fitcalc.inputs.engine import EngineArgs
 from fitcalc.inputs.fleet import Pools, groups_of
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.cost import bought
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Feature, FeatureName, Fleet, judged
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.pool_sizes import smallest_fleet, smallest_pools
 from fitcalc.planning.ranking import Limits
+from fitcalc.planning.search import Search
 from fitcalc.planning.simulated import simulate
 from fitcalc.simulation.report import Simulation
 from fitcalc.simulation.routers import Router

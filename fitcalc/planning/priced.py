@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitcalc.planning.cost import Bill, bill, replicas_for
-from fitcalc.planning.evaluate import Found, Search
 from fitcalc.planning.market import Market
+from fitcalc.planning.search import Found, Search
 from fitcalc.planning.worth import order
 from fitcalc.queueing.goodput import keeps, state_of
 

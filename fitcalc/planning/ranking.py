@@ -17,12 +17,13 @@ from fitcalc.inputs.traffic import Traffic
 from fitcalc.physics.weights import Parallel
 from fitcalc.planning.candidates import Scope, candidates, rejected
 from fitcalc.planning.choice import Choice, RejectedChoice
-from fitcalc.planning.evaluate import Entry, Search, entries
+from fitcalc.planning.evaluate import entries
 from fitcalc.planning.finalists import Finalist, finalists
 from fitcalc.planning.losers import over_limits, refused
 from fitcalc.planning.market import Market
 from fitcalc.planning.missed import Failure, missed
 from fitcalc.planning.priced import Priced, enough
+from fitcalc.planning.search import Entry, Search
 from fitcalc.planning.slow_end import deviations, sized
 from fitcalc.planning.worth import Worth
 

@@ -12,10 +12,11 @@ from fitcalc.inputs.lengths import Lengths
 from fitcalc.inputs.slo import Slo
 from fitcalc.inputs.traffic import Traffic
 from fitcalc.planning.candidates import Scope
-from fitcalc.planning.evaluate import Entry, Search, entries
+from fitcalc.planning.evaluate import entries
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.losers import over_limits
 from fitcalc.planning.ranking import Limits, search_of, sizer, written
+from fitcalc.planning.search import Entry, Search
 from fitcalc.planning.why import Case, Lever, Outcome, Sensitivity, Swing
 
 _Kind: TypeAlias = tuple[str, int, int, str, str]

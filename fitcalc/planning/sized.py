@@ -9,10 +9,10 @@ import numpy as np
 
 from fitcalc.answers import Limit
 from fitcalc.planning.cost import bought, replicas_for
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Fleet
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.ranking import Limits
+from fitcalc.planning.search import Search
 from fitcalc.queueing.goodput import goodput, most_clients
 from fitcalc.queueing.predict import felt_at
 from fitcalc.queueing.profile import Profile

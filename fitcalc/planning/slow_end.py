@@ -17,10 +17,11 @@ from fitcalc.answers import Calibrated, Limit
 from fitcalc.catalog.accuracy import SLOW_END, slow_factor
 from fitcalc.physics.build import calibrated
 from fitcalc.planning.choice import RejectedChoice
-from fitcalc.planning.evaluate import Entry, Search, best_of_each
+from fitcalc.planning.evaluate import best_of_each
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.losers import cannot_carry
 from fitcalc.planning.priced import Priced, priced
+from fitcalc.planning.search import Entry, Search
 from fitcalc.planning.worth import Worth
 from fitcalc.queueing.goodput import Slower, keeps, state_of
 

@@ -11,10 +11,10 @@ from fitcalc.catalog.model import TensorKind
 from fitcalc.errors import InvalidValue
 from fitcalc.inputs.speculation import DraftMethod, Speculation
 from fitcalc.physics.drafting import DraftingStep
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.feature import Feature, FeatureName, judged
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.ranking import Limits
+from fitcalc.planning.search import Search
 from fitcalc.planning.server import fitting, ledger_of, prefixes_of, step_of
 from fitcalc.planning.setup import Setup
 from fitcalc.planning.sized import Sized, sized

@@ -6,10 +6,10 @@ from fitcalc.answers import Terms
 from fitcalc.inputs.scaling import Scaling
 from fitcalc.planning.choice import Plan
 from fitcalc.planning.cost import bought
-from fitcalc.planning.evaluate import Search
 from fitcalc.planning.finalists import Finalist
 from fitcalc.planning.load import Load
 from fitcalc.planning.market import Market
+from fitcalc.planning.search import Search
 from fitcalc.planning.slow_end import confidence
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from fitcalc.planning.cost import Bill, bill, replicas_for
-from fitcalc.planning.evaluate import Entry
 from fitcalc.planning.market import Market
+from fitcalc.planning.search import Entry
 
 _OUT = math.inf
 
